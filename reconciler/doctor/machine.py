@@ -21,7 +21,7 @@ from reconciler.planning import machine_room
 from reconciler.render.words import counted
 from reconciler.runners import supervisor
 from reconciler.system import file_lock, refused
-from reconciler.system.machine_room import free_processes
+from reconciler.system.machine_room import free_processes, left_to_user, user_limit
 from reconciler.system.wakes import Spot, Wakes
 
 PYTHON = (3, 11)
@@ -210,11 +210,12 @@ def _files() -> Iterator[Diagnosis]:
 def _processes() -> Iterator[Diagnosis]:
     """How many more processes may start, by the cgroups that we are in and by the limit of this user; root has none."""
     free = {"pids.max of its cgroup": free_processes()}
-    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    if os.geteuid() and soft != resource.RLIM_INFINITY:
+    limit = user_limit()
+    free["ulimit -u"] = left_to_user(limit=limit)
+    if limit is not None and free["ulimit -u"] is None:  # elsewhere than on Linux
         every = (each.info for each in psutil.process_iter(["uids", "num_threads"]))
         used = sum(each["num_threads"] or 1 for each in every if each["uids"] and each["uids"].real == os.getuid())
-        free["ulimit -u"] = max(soft - used, 0)
+        free["ulimit -u"] = max(limit - used, 0)
     known = {what: left for what, left in free.items() if left is not None}
     what, left = min(known.items(), key=lambda each: each[1], default=("", None))
     if left is None or left >= machine_room.PROCESSES_LEAST:

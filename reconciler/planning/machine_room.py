@@ -20,6 +20,7 @@ from reconciler.planning.actions import Waiting
 RUNS_ASKED = 5  # the newest that reported how much memory they took
 DISK_LEAST = 500 << 20  # on a full disk not even git works
 PROCESSES_LEAST = 64
+TEMPORARY_LEAST = 1 << 20
 GROWS = timedelta(minutes=2)  # until then an agent has not taken yet what it will take
 
 
@@ -62,6 +63,12 @@ class MachineRoom:
             return self._full(short, enough=disk >= needs.disk)
         if room.processes is not None and room.processes < PROCESSES_LEAST:
             return self._full(f"only {room.processes} more processes may start here", enough=False)
+        if room.of_user is not None and room.of_user < PROCESSES_LEAST:
+            return self._full(f"only {room.of_user} more processes of this user may start (ulimit -u)", enough=False)
+        for folder, free in room.temporary.items():
+            if free < TEMPORARY_LEAST:
+                what = "where programs put what they need for a moment"
+                return self._full(f"only {words(free)} is free at {folder}, {what}", enough=False)
         return None
 
     def promise(self, spec: EpicSpec, at: datetime | None = None) -> None:

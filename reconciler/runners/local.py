@@ -145,7 +145,9 @@ class LocalRunner:
         return Room(
             memory=machine_room.free_memory(),
             disk=machine_room.free_disk(folders),
+            temporary=machine_room.free_disk([self._environ.get("TMPDIR") or "/tmp"]),
             processes=machine_room.free_processes(),
+            of_user=machine_room.left_to_user(limit=machine_room.user_limit()),
             processors=machine_room.processors(),
             load=machine_room.load(),
         )

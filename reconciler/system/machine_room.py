@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 from reconciler.system.late import late
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_PLENTY = 1000
+_ANY_NUMBER = 1 << 21 | 1 << 24  # CAP_SYS_ADMIN, CAP_SYS_RESOURCE
 # The limit of a cgroup, what is used, and what of that is kept of files: in the unified hierarchy, and in an older one.
 _MEMORY = (
     ("memory.max", "memory.current", "inactive_file"),
@@ -35,6 +39,39 @@ def free_processes(proc: Path = Path("/proc"), cgroups: Path = _CGROUPS) -> int 
     groups = _groups(proc, cgroups, "pids")
     limits = ((_number(group / "pids.max"), _number(group / "pids.current")) for group in groups)
     return min((max(most - now, 0) for most, now in limits if most is not None and now is not None), default=None)
+
+
+def user_limit() -> int | None:
+    """How many processes and threads this user may have; None for any number, as root may."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    unlimited = soft == resource.RLIM_INFINITY or os.getuid() == 0 or _is_privileged()
+    return None if unlimited else soft
+
+
+def left_to_user(proc: Path = Path("/proc"), limit: int | None = None) -> int | None:
+    """How many more this user may start of such a limit: at least so many, where far more are left; None where there is none, or
+    nobody can tell."""
+    fields = _text(proc / "loadavg").split()
+    every = fields[3].partition("/")[2] if len(fields) > 3 else ""
+    if limit is None or not every.isdecimal():
+        return None
+    if limit - int(every) >= _PLENTY:
+        return limit - int(every)
+    return max(limit - sum(_threads(folder) for folder in proc.iterdir() if folder.name.isdecimal()), 0)
+
+
+def _threads(process: Path) -> int:
+    """The threads of a process of this user; 0 for one of another's."""
+    stated = _text(process / "status")
+    found = dict(line.split(":", 1) for line in stated.splitlines() if line.startswith(("Uid:", "Threads:")))
+    own = found.get("Uid", "").split()[:1] == [str(os.getuid())]
+    return int(found.get("Threads", "1")) if own else 0
+
+
+def _is_privileged() -> bool:
+    """True where the limit on processes does not hold for us, by a capability."""
+    stated = re.search(r"^CapEff:\s*([0-9a-f]+)$", _text(Path("/proc/self/status")), re.MULTILINE)
+    return stated is not None and bool(int(stated[1], 16) & _ANY_NUMBER)
 
 
 def processors() -> int:

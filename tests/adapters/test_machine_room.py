@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.system import machine_room
-from reconciler.system.machine_room import free_disk, free_memory, free_processes, taken
+from reconciler.system.machine_room import free_disk, free_memory, free_processes, left_to_user, taken
 
 
 @pytest.fixture
@@ -64,6 +64,33 @@ def test_the_limits_of_older_hierarchies_hold_too(machine: tuple[Path, Path]) ->
     )
 
     assert (free_processes(proc, cgroups), free_memory(proc, cgroups)) == (10, 3500)
+
+
+def users(proc: Path, *threads: int, in_all: int = 100) -> None:
+    """Programs of this user with so many threads, and one of somebody else's; as the kernel counts them, so many in all."""
+    (proc / "loadavg").write_text(f"0.1 0.2 0.3 1/{in_all} 4711\n")
+    for pid, many in enumerate((*threads, 1000), start=1):
+        (proc / str(pid)).mkdir()
+        own = os.getuid() if pid <= len(threads) else 4711
+        (proc / str(pid) / "status").write_text(f"Name:\tx\nUid:\t{own}\t0\t0\t0\nThreads:\t{many}\n")
+
+
+def test_what_a_user_may_start_counts_every_thread_of_theirs_and_nobody_elses(machine: tuple[Path, Path]) -> None:
+    users(machine[0], 20, 30, in_all=1050)
+
+    assert left_to_user(machine[0], limit=100) == 50
+    assert left_to_user(machine[0], limit=10) == 0
+
+
+def test_where_all_there_is_would_fit_nobody_is_counted(machine: tuple[Path, Path]) -> None:
+    users(machine[0], 20, 30, in_all=1050)
+
+    assert left_to_user(machine[0], limit=63_000) == 63_000 - 1050
+
+
+def test_who_is_not_limited_may_start_any_number(machine: tuple[Path, Path]) -> None:
+    users(machine[0], 20)
+    assert left_to_user(machine[0], limit=None) is None
 
 
 @pytest.mark.parametrize("text", ["", "MemFree: 3 kB\n", "MemAvailable: much\n"])

@@ -148,6 +148,24 @@ def elsewhere(place: Place, mounts: str, *args: str) -> subprocess.CompletedProc
     return run((*way, "sh", "-c", script, sys.executable, *args), cwd=place.root, env=place.env)
 
 
+def test_no_agent_starts_where_the_folder_for_temporary_files_is_full(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    full = tmp_path / "full"
+    full.mkdir()
+    place.reconcile("apply", "-f", str(place.manifest(tasks=TASKS[:1], suspend=True)))
+    manifest = str(place.manifest(tasks=TASKS[:1]))
+    mounts = "mount -t tmpfs -o size=64k none ../full; cat /dev/zero > ../full/fill"
+    place.env["TMPDIR"] = str(full)
+
+    done = elsewhere(place, mounts, "watch", "--until-done", "-f", manifest)
+
+    assert done.returncode == 3 and "Traceback" not in done.stderr, done.stderr
+    assert f"is free at {full}, where programs put" in done.stdout + done.stderr
+    assert place.json("get", "runs") == []
+    place.reconcile("watch", "--until-done", "-f", manifest)
+    assert place.tasks()["Do a"]["status"] == "closed"
+
+
 def test_a_check_that_may_not_be_executed_where_it_is_run_is_foreseen(tmp_path: Path) -> None:
     place = Place(tmp_path)
     script = place.root / "check.sh"
