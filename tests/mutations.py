@@ -1044,6 +1044,27 @@ BREAKS = (
         "tests/test_freeze.py",
     ),
     Break(
+        "a line is tested again without whom the base could not be moved for",
+        "reconciler/planning/actions/guards.py",
+        "    return failure.line and now - failure.since < LINE_RESTS\n",
+        "    return False\n",
+        "tests/test_landing_line.py",
+    ),
+    Break(
+        "groups are made on a base that is red",
+        "reconciler/planning/lane.py",
+        "            alone=job.offer.base_state is CheckState.FAILED,\n",
+        "",
+        "tests/test_landing_line.py",
+    ),
+    Break(
+        "what failed on a red base counts once that is mended",
+        "reconciler/planning/jobs.py",
+        " and ran(spec, run) and not red_beneath(observed, spec, run)\n",
+        " and ran(spec, run)\n",
+        "tests/test_landing_line.py",
+    ),
+    Break(
         "people are told the same at every look",
         "reconciler/planning/notices.py",
         "    return not (came_back and now - at >= AGAIN)\n",
