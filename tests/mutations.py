@@ -1059,7 +1059,7 @@ BREAKS = (
     ),
     Break(
         "what failed on a red base counts once that is mended",
-        "reconciler/planning/jobs.py",
+        "reconciler/planning/proofs.py",
         " and ran(spec, run) and not red_beneath(observed, spec, run)\n",
         " and ran(spec, run)\n",
         "tests/test_landing_line.py",
