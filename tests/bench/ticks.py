@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from reconciler.loop.loop import RESYNC_S, Loop
+from reconciler.loop.loop import DOUBT_MAX_S, RESYNC_S, Loop
 from tests.bench import scenes
 from tests.bench.figures import Figure, Spent, spending
 from tests.bench.scenes import Scene, scene
@@ -81,7 +81,8 @@ def resting(*, quick: bool) -> list[Figure]:
             there.tasks({f"a-{n}": {} for n in range(tasks)})
             there.recorded(maxAgents=0, mergePolicy={"mode": "manual"})
             settled(there)
-            found[tasks], _ = idling(there, (1 if quick else 2) * RESYNC_S + 1.0)
+            # Of many it is decided again more rarely than twice a minute: for so long that it is, and more than once.
+            found[tasks], _ = idling(there, RESYNC_S if quick else 2 * RESYNC_S if tasks == few else DOUBT_MAX_S)
     return [
         Figure(
             what=f"watch over {many:,} tasks, nothing happens: CPU",
