@@ -197,6 +197,16 @@ def test_who_pushes_to_the_base_amid_a_check_has_everything_tested_on_that(world
     assert "of a person" in world.commits[world.main]
 
 
+def test_a_label_says_how_urgent_something_is_in_line(world: World) -> None:
+    offered(world, 4)
+    world.edit("x-2", labels=frozenset({"priority:00", "priority:-1", "priority:x", "priority:9"}))
+    world.edit("x-3", labels=frozenset({"priority:3"}))
+    world.edit("x-4", labels=frozenset({"priority:0", "priority:4"}))
+    night = Night(world, an_epic(parallel=1))
+    night.through()
+    assert night.landed == ["x-4", "x-1", "x-2", "x-3"]
+
+
 def test_what_is_labelled_solo_is_tested_and_lands_by_itself(world: World) -> None:
     offered(world, 3)
     world.edit("x-2", labels=frozenset({"solo"}))

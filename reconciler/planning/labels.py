@@ -12,7 +12,15 @@ STOPPED = "reconcile:stopped"
 TAKEN = "reconcile:taken"
 PATHS = "paths:"  # a person's: where it is likely to change something
 SOLO = "solo"  # a person's: nothing is tested or lands together with it
+PRIORITIES = ("0", "1", "2", "3", "4")
+PRIORITY = "priority:"  # a person's: with 0 to 4, its place in the line of its base, whatever the task's own priority
 OURS = frozenset({*PHASES, NEEDS_HUMAN, STOPPED, TAKEN})
+
+
+def line_priority(task: Task) -> int:
+    """How urgent a task is in the line of its base: the most urgent of its labels says so, else its own priority."""
+    said = [label.removeprefix(PRIORITY) for label in task.labels if label.startswith(PRIORITY)]
+    return min((int(each) for each in said if each in PRIORITIES), default=task.priority)
 
 
 def left_over(task: Task) -> frozenset[str]:

@@ -32,7 +32,7 @@ from reconciler.planning.asked import asked_of, limited
 from reconciler.planning.check_state import CheckState, over_soon, state_of
 from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job
-from reconciler.planning.labels import SOLO
+from reconciler.planning.labels import SOLO, line_priority
 from reconciler.planning.merge_queue import CHAIN_MAX, Bounds, Chain, Contender, Proof, Turn
 from reconciler.planning.proofs import checks_on
 from reconciler.planning.queue_places import Lines, LineState, place
@@ -288,7 +288,7 @@ def rank(job: Job) -> tuple[bool, int, int]:
     """
     last = job.attempts.last
     repaired = last is not None and last.why == Reason.CONFLICT
-    return not job.offer.approved, REPAIRED if repaired else job.task.priority, job.number or 0
+    return not job.offer.approved, REPAIRED if repaired else line_priority(job.task), job.number or 0
 
 
 def tested_by_the_forge(job: Job, wish: Decision) -> bool:
