@@ -423,6 +423,25 @@ def test_what_the_queue_merged_has_landed_and_was_compared(queued: Place) -> Non
     assert not queued.forge.base("main").frozen and not queued.forge.base("main").behind
 
 
+def test_what_the_queue_merged_has_landed_also_for_who_begins_once_its_branch_is_gone(queued: Place) -> None:
+    number, head = queued.offered()
+    queued.forge.enqueue(number, head)
+    merging.merge_from_queue(queued.app, number)
+    assert landed(queued) == [X]
+    queued.forge.follow("main")
+    before = queued.app.bare.git("rev-parse", "main~1").strip()
+
+    queued.forge.drop_branch(X, head)
+    queued.clone.git("update-ref", "-d", f"refs/heads/agent/{X}")
+    queued.again()
+    queued.pull_requests()
+
+    assert X not in queued.seen() and landed(queued) == [X]
+    queued.app.bare.git("update-ref", "refs/heads/main", before)
+    queued.again()
+    assert landed(queued) == [], "what was taken back has not landed"
+
+
 def test_a_queue_that_merges_something_else_stops_the_base(queued: Place) -> None:
     number, head = queued.offered()
     queued.forge.enqueue(number, head)

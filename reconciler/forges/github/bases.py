@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from reconciler.forges.github.heard import Heard
 from reconciler.forges.github.landing import Merges
 from reconciler.forges.github.look import Look
 from reconciler.forges.github.queue import MergeQueue
@@ -39,6 +40,7 @@ class RemoteBases:
     ) -> None:
         self._git, self._look, self._remotes, self._history = git, look, remotes, history
         self._line, self._candidates, self._merges, self._queue = line, candidates, merges, queue
+        self._heard = Heard(git)
         self._relatives: dict[tuple[Sha, Sha], bool] = {}
 
     def seen(self, name: str) -> Base:
@@ -83,6 +85,13 @@ class RemoteBases:
             Landing(task=pull.task, head=pull.head, commit=pull.landed, at=pull.closed_at)
             for pull in merged
             if pull.landed and pull.closed_at and pull.base == base and self.on(tip, pull.landed)
+        ]
+        self._heard.note(base, more)
+        known |= {(landing.task, landing.head) for landing in more}
+        more += [
+            landing
+            for landing in self._heard.landings(base)
+            if (landing.task, landing.head) not in known and self.on(tip, landing.commit)
         ]
         return sorted((*found, *more), key=lambda landing: landing.at) if more else found
 
