@@ -64,6 +64,23 @@ def fits(path: str, globs: tuple[str, ...], *, exact: bool = False) -> bool:
     return any(glob_pattern(glob, exact=exact).fullmatch(path) for glob in globs)
 
 
+@cache
+def with_folders(globs: tuple[str, ...]) -> tuple[str, ...]:
+    """These globs, and the folders that they lead through by name: a link that stands in place of one brings whatever is at its
+    other end.
+
+    >>> with_folders(("**/.claude/**", "a/b*/c/x", ".mcp.json"))
+    ('**/.claude/**', '**/.claude', 'a/b*/c/x', 'a', 'a/b*/c', '.mcp.json')
+    """
+    return tuple(each for glob in globs for each in (glob, *_folders(glob)))
+
+
+def _folders(glob: str) -> list[str]:
+    parts = glob.split("/")
+    named = (n for n in range(1, len(parts)) if parts[n - 1].strip(".") and not set("*?") & set(parts[n - 1]))
+    return ["/".join(parts[:n]) for n in named]
+
+
 class _Places(NamedTuple):
     """The places in a path, as bits: each character's, those of slashes and of no slashes, and all with the one after it."""
 

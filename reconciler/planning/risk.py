@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from reconciler.model.changes import Diff, File
 from reconciler.model.desired import RiskLevel
-from reconciler.planning.globs import fits
+from reconciler.planning.globs import fits, with_folders
 
 NAMED_MAX = 3
 # Of lines that somebody wrote: what programs write has none.
@@ -37,15 +37,15 @@ _DEPENDENCIES = (
     "**/pubspec.yaml", "**/flake.nix", "**/vcpkg.json", "**/conanfile.*",
 )  # fmt: skip
 # The files that agents read unasked, and those with their settings, commands and skills.
-_TOLD = (
+_TOLD = with_folders((
     "**/CLAUDE.md", "**/CLAUDE.*.md", "**/AGENT.md", "**/AGENTS.md", "**/AGENTS.*.md", "**/GEMINI.md", "**/QWEN.md", "**/WARP.md",
     "**/SKILL.md", "**/.claude/**", "**/.agent/**", "**/.agents/**", "**/.codex/**", "**/.gemini/**", "**/.qwen/**",
     "**/.opencode/**", "**/opencode.json*", "**/.cursor/**", "**/.cursorrules", "**/.windsurf/**", "**/.windsurfrules",
     "**/.clinerules", "**/.clinerules/**", "**/.roo/**", "**/.roorules*", "**/.continue/**", "**/.kiro/**", "**/.junie/**",
     "**/.amazonq/**", "**/.augment/**", "**/.trae/**", "**/.aider*", "**/.goosehints", "**/.rules", "**/.mcp.json",
     "**/copilot-instructions.md", "**/.github/instructions/**", "**/.github/prompts/**", "**/.github/chatmodes/**",
-    "**/.github/agents/**", "**/.github/skills/**",
-)  # fmt: skip
+    "**/.github/agents/**", "**/.github/skills/**", "**/.env", "**/.opencode.json", "**/crush.json", "**/.crush.json",
+))  # fmt: skip
 _RULES: tuple[tuple[RiskLevel, str, tuple[str, ...]], ...] = (
     (RiskLevel.HIGH, "migrations", ("**/migrations/**", "**/migrate/**", "**/alembic/versions/**", "**/*.migration.*")),
     (RiskLevel.HIGH, "locked dependencies", _LOCKS),
@@ -171,5 +171,6 @@ def _removed_tests(files: Iterable[File]) -> list[str]:
 
 
 def _listed(paths: list[str]) -> str:
+    """Some paths on one line, whatever is in their names."""
     more = len(paths) - NAMED_MAX
-    return ", ".join(paths[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(" ".join(path.split()) for path in paths[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
