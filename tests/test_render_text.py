@@ -341,11 +341,23 @@ def test_a_description_says_once_what_is_done_next():
     assert re.search(r"^  next +start agent \(attempt 1\)  \(StartAgent\)$", shown, re.MULTILINE)
 
 
+def test_a_manifest_that_converged_without_the_work_of_a_task_says_so():
+    observed = seen(a_task(status="closed"), branches={TaskId("x-1"): a_branch()})
+    (epic,) = document.status(plan(wanted(), observed), observed)["epics"]
+    told = next(each["message"] for each in epic["conditions"] if each["type"] == "Converged")
+    assert told.endswith("everything matches the manifest, but the work of 1 closed task is not on main")
+
+
 @pytest.mark.parametrize(
     ("observed", "specs", "said"),
     [
         (seen(), (), "No manifest is applied; run 'reconcile apply -f FILE'"),
         (seen(a_task(status="closed")), (an_epic(),), "Up to date: everything matches the manifest."),
+        (
+            seen(a_task(status="closed"), branches={TaskId("x-1"): a_branch()}),
+            (an_epic(),),
+            "Up to date, but for 1 closed task the work is not on the base; see 'reconcile status'.",
+        ),
         (seen(a_task(assignee="ann")), (an_epic(),), "1 task needs attention."),
         (
             seen(tasks=Unknown("locked")),

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Imprecise, Run
-from reconciler.model.reasons import Awaits
+from reconciler.model.reasons import Awaits, Reason
 from reconciler.model.values import replace
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.base_checks import BaseHealth
@@ -67,6 +67,13 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
         """True when the manifest and the world are the same."""
         left = self.actions or self.waiting or self.unknown or self.held or self.resting
         return self.complete and not left
+
+    @cached_property
+    def gone(self) -> tuple[TaskId, ...]:
+        """Its closed tasks whose work is not on the base: people may mean that, so it keeps nothing from converging."""
+        return tuple(
+            task for task, word in self.remarks.items() if word.reason in (Reason.UNLANDED, Reason.LANDING_UNDONE)
+        )
 
     @cached_property
     def begun(self) -> tuple[Job, ...]:

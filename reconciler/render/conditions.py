@@ -136,6 +136,8 @@ def _telling(epic: EpicPlan) -> Waiting:
         return trouble
     if epic.converged:
         done = "nothing is left to do" if epic.spec.made_up else "everything matches the manifest"
+        if epic.gone:
+            done += f", but the work of {counted(len(epic.gone), 'closed task')} is not on {epic.spec.base}"
         return Waiting(Reason.CONVERGED, f"{_closed(epic)}; {done}")
     if epic.spec.suspend:
         return suspended(epic.spec)

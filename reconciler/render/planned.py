@@ -168,6 +168,8 @@ def _nothing(decided: Plan) -> str:
     if not decided.epics:
         return NOTHING_RECORDED
     if decided.converged:
+        if gone := sum(len(epic.gone) for epic in decided.epics):
+            return f"Up to date, but for {counted(gone, 'closed task')} the work is not on the base; see 'reconcile status'."
         return "Up to date: everything matches the manifest."
     held = [f"Can't act on '{line(epic.name)}': {line(epic.held.message)}." for epic in decided.epics if epic.held]
     unheld = ((epic, _handed(epic)) for epic in decided.epics if not epic.held)
