@@ -341,6 +341,18 @@ def test_a_description_says_once_what_is_done_next():
     assert re.search(r"^  next +start agent \(attempt 1\)  \(StartAgent\)$", shown, re.MULTILINE)
 
 
+def test_what_a_whole_manifest_waits_for_is_said_once():
+    ids = ("x-1", "x-2", "x-3")
+    failed = {TaskId(id): (a_run(id, started_at=ago(64), exit={"code": 1}),) for id in ids}
+    tasks = [a_task(id, status="in_progress", assignee=US, labels=["phase:working"]) for id in ids]
+    broken = seen(*tasks, runs=failed)
+    decided = plan(wanted(), broken)
+
+    shown = printed(text.status(document.status(decided, broken)))
+    assert (shown.count("fix the agent's command"), shown.count("(AgentBroken)")) == (1, 4)
+    assert list(planned.attention(decided)) == []
+
+
 def test_a_manifest_that_converged_without_the_work_of_a_task_says_so():
     observed = seen(a_task(status="closed"), branches={TaskId("x-1"): a_branch()})
     (epic,) = document.status(plan(wanted(), observed), observed)["epics"]
@@ -465,8 +477,8 @@ def test_what_holds_a_whole_manifest_is_said_once_and_its_tasks_are_not_laid_at_
         "  Suspended  nothing is done until 'reconcile resume all'\n"
         "\n"
         "Blocked (2)\n"
-        "  x-1  x-1  nothing is done until 'reconcile resume all'  (Suspended)\n"
-        "  x-2  x-2  nothing is done until 'reconcile resume all'  (Suspended)\n"
+        "  x-1  x-1  the manifest is suspended  (Suspended)\n"
+        "  x-2  x-2  the manifest is suspended  (Suspended)\n"
         "\n"
     )
 

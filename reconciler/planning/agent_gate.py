@@ -196,6 +196,7 @@ def _broken(ended: list[Run], observed: Observed) -> Gate | None:
         Reason.AGENT_BROKEN,
         (
             f"the agents of {', '.join(sorted(tasks))} failed within 10 s of their start; "
+            f"'reconcile logs {newest[0].task}' shows how; "
             "fix the agent's command, then 'reconcile retry' one of them or change the manifest"
         ),
         None,

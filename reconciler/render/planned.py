@@ -70,6 +70,7 @@ def attention(decided: Plan) -> Iterator[str]:
     for epic in decided.epics:
         handed = _handed(epic)
         needing = [] if epic.held else [task for task in waiting_order(epic) if _for_a_person(epic, task, handed)]
+        needing = [task for task in needing if epic.waiting[task] != epic.degraded]  # that is a line of its own
         yield from (waiting_line(task, epic.waiting[task]) for task in needing[:ATTENTION_MAX])
         if (more := len(needing) - ATTENTION_MAX) > 0:
             yield f"and {more} more of {line(epic.name)}: see 'reconcile status'"

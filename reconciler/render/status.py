@@ -6,7 +6,7 @@ Made from the document that `status -o json` prints, so both say the same.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -177,8 +177,9 @@ def _epic(epic: dict[str, Any], now: datetime) -> Iterator[RenderableType]:
     if green := base_words(epic["base"]):
         yield Rows(rows=[Row(cells=(Text("base", "dim"),), note=Text(line(green)))], yields=0)
     yield from withheld_rows(epic["withheld"])
+    above = frozenset(condition["message"] for condition in telling(epic["conditions"]))
     for name, tasks in _sections(epic["tasks"]).items():
-        yield from _section(name, tasks, now)
+        yield from _section(name, tasks, now, above)
     if found := trees(epic):
         yield Text()
         yield from (Rows(rows=[row], yields=0, indent=0) for row in found)
@@ -245,12 +246,20 @@ def _sections(tasks: Sequence[Entry]) -> dict[str, list[Entry]]:
     return {name: listed for name, listed in found.items() if listed}
 
 
-def _section(name: str, tasks: Sequence[Entry], now: datetime) -> Iterator[RenderableType]:
+def _section(name: str, tasks: Sequence[Entry], now: datetime, above: Collection[str] = ()) -> Iterator[RenderableType]:
     title, style = SECTIONS[name]
-    rows = [Row(cells=tuple(map(Text, _cells(entry, now))), note=why(entry, now)) for entry in tasks]
+    rows = [Row(cells=tuple(map(Text, _cells(entry, now))), note=_note(entry, now, above)) for entry in tasks]
     yield Text()
     yield Text.assemble((title, style), f" ({len(tasks)})")
     yield Rows(rows=rows, yields=1)
+
+
+def _note(entry: Entry, now: datetime, above: Collection[str]) -> Text:
+    """Why it waits; in a few words where all of it stands above the tasks already."""
+    word = entry["waiting"]
+    if not word or "next" in entry or entry["failing"] or word["message"] not in above:
+        return why(entry, now)
+    return Text.assemble(Reason.of(word["reason"]).row.meaning, (f"  ({word['reason']})", "dim"))
 
 
 def _cells(entry: Entry, now: datetime) -> tuple[str, ...]:
