@@ -15,13 +15,13 @@ from worlds import BASE, CHECKS, HEAD, NOW, OTHER, US, PullState, Rejection, Ret
 
 from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.desired import Review, ReviewByRisk
+from reconciler.model.globs import glob_pattern
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Landing, Run, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning import messages, run_results
 from reconciler.planning.check_state import CheckState
-from reconciler.planning.globs import glob_pattern
 from reconciler.planning.job import Job
 from reconciler.planning.run_results import RunResult
 

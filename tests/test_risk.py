@@ -193,3 +193,11 @@ diff --git a/z.md b/z.md
     assert diff.lines == {"a.py": ((1, 4),), "link": ((1, 1),), "z.md": ((12, 13),)}
     assert [diff.shows("a.py", line) for line in (None, 1, 4, 5, 90)] == [True, True, True, False, False]
     assert not diff.shows("x", None) and not diff.shows("../../etc/passwd", 1)
+
+
+def test_what_a_file_that_agents_read_names_is_of_high_risk_and_told() -> None:
+    diff = a_diff("docs/style.md M +1 -1", "docs/other.md M +1 -1", named=frozenset({"docs/style.md"}))
+
+    assert told(diff) == ("docs/style.md",)
+    assert assess(diff, (), (), ()) == Risk(HIGH, ("what agents are told: docs/style.md",))
+    assert assess(diff, (), (), ("docs/**",)).level is LOW

@@ -10,10 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from reconciler.git.commands import Git
+from reconciler.landing.named import NamedPaths, named_at
 from reconciler.model.changes import Diff, File, PullCommit, Span
 from reconciler.model.names import Sha
 
 REMEMBERED = 4096
+STARTS_REMEMBERED = 64  # of these a few are asked about, over and over
 LOOKED_AT_MAX = 4 << 20  # bytes of a diff whose lines are looked at
 _HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
@@ -26,6 +28,7 @@ class CommitChanges:
         self._git = git
         self._diffs: dict[tuple[Sha, Sha], Diff] = {}
         self._paths: dict[Sha, frozenset[str]] = {}
+        self._names: dict[Sha, NamedPaths] = {}
 
     def span(self, base: Sha, head: Sha) -> Span:
         """The part of history that `head` has and `base` has not."""
@@ -104,7 +107,15 @@ class CommitChanges:
             areas=frozenset(file.path.partition("/")[0] for file in files if "/" in file.path) - before,
             size=len(patch),
             lines=shown_lines(files, patch),
+            named=self._named(span.start).among(file.path for file in files) if span.start else frozenset(),
         )
+
+    def _named(self, commit: Sha) -> NamedPaths:
+        if commit not in self._names:
+            if len(self._names) >= STARTS_REMEMBERED:
+                self._names.clear()
+            self._names[commit] = named_at(self._git, commit)
+        return self._names[commit]
 
     def _top(self, commit: Sha) -> frozenset[str]:
         """What stands at the top of a commit."""

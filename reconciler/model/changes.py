@@ -46,7 +46,7 @@ class Diff(Struct, frozen=True, kw_only=True):
     """All that a head brings to a base. `tree` is the head's; `areas`: folders at the top of it that its start lacks.
 
     `lines`: by path, the first and last lines in the head of what the diff shows; None where it is too large to look.
-    `size`: how many bytes of text it is.
+    `size`: how many bytes of text it is. `named`: those of its paths that a file names which agents read unasked.
     """
 
     start: Sha | None
@@ -55,6 +55,7 @@ class Diff(Struct, frozen=True, kw_only=True):
     files: tuple[File, ...] = ()
     areas: frozenset[str] = frozenset()
     size: int = 0
+    named: frozenset[str] = frozenset()
     lines: Mapping[str, tuple[tuple[int, int], ...]] | None = None
 
     def shows(self, path: str, line: int | None) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable
 
 from reconciler.model.checks import Check
 from reconciler.model.desired import EpicSpec
+from reconciler.model.globs import fits
 from reconciler.model.observed import Run
-from reconciler.planning.globs import fits
 
 
 def limited(spec: EpicSpec) -> bool:

@@ -9,6 +9,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from reconciler.model.desired import EPOCH, MergeMode, NoChecks
+from reconciler.model.globs import glob_pattern, with_folders
 from reconciler.model.names import SCRIPTS, RunId
 from reconciler.model.observed import (
     Base,
@@ -26,7 +27,6 @@ from reconciler.planning.attempts import Attempts
 from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of, turned_red
 from reconciler.planning.facts import Facts
 from reconciler.planning.forge_checks import ForgeVerdict
-from reconciler.planning.globs import glob_pattern, with_folders
 from reconciler.planning.review_comments import Discussion
 from reconciler.planning.reviews import Reviewing
 

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from reconciler.model.globs import fits
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Candidate, Conflict, Landing, Observed, Task, Unknown
-from reconciler.planning.globs import fits
 from reconciler.planning.job import Job
 from reconciler.planning.labels import OURS, PATHS, SOLO
 

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from reconciler.model.changes import Diff, File
 from reconciler.model.desired import RiskLevel
-from reconciler.planning.globs import fits, with_folders
+from reconciler.model.globs import fits
+from reconciler.model.told import TOLD
 
 NAMED_MAX = 3
 # Of lines that somebody wrote: what programs write has none.
@@ -36,21 +37,11 @@ _DEPENDENCIES = (
     "**/pom.xml", "**/build.gradle*", "**/composer.json", "**/*.csproj", "**/mix.exs", "**/Package.swift",
     "**/pubspec.yaml", "**/flake.nix", "**/vcpkg.json", "**/conanfile.*",
 )  # fmt: skip
-# The files that agents read unasked, and those with their settings, commands and skills.
-_TOLD = with_folders((
-    "**/CLAUDE.md", "**/CLAUDE.*.md", "**/AGENT.md", "**/AGENTS.md", "**/AGENTS.*.md", "**/GEMINI.md", "**/QWEN.md", "**/WARP.md",
-    "**/SKILL.md", "**/.claude/**", "**/.agent/**", "**/.agents/**", "**/.codex/**", "**/.gemini/**", "**/.qwen/**",
-    "**/.opencode/**", "**/opencode.json*", "**/.cursor/**", "**/.cursorrules", "**/.windsurf/**", "**/.windsurfrules",
-    "**/.clinerules", "**/.clinerules/**", "**/.roo/**", "**/.roorules*", "**/.continue/**", "**/.kiro/**", "**/.junie/**",
-    "**/.amazonq/**", "**/.augment/**", "**/.trae/**", "**/.aider*", "**/.goosehints", "**/.rules", "**/.mcp.json",
-    "**/copilot-instructions.md", "**/.github/instructions/**", "**/.github/prompts/**", "**/.github/chatmodes/**",
-    "**/.github/agents/**", "**/.github/skills/**", "**/.env", "**/.opencode.json", "**/crush.json", "**/.crush.json",
-))  # fmt: skip
 _RULES: tuple[tuple[RiskLevel, str, tuple[str, ...]], ...] = (
     (RiskLevel.HIGH, "migrations", ("**/migrations/**", "**/migrate/**", "**/alembic/versions/**", "**/*.migration.*")),
     (RiskLevel.HIGH, "locked dependencies", _LOCKS),
     (RiskLevel.HIGH, "dependencies", _DEPENDENCIES),
-    (RiskLevel.HIGH, "what agents are told", _TOLD),
+    (RiskLevel.HIGH, "what agents are told", TOLD),
     (RiskLevel.HIGH, "how git treats files", ("**/.gitattributes", "**/.gitmodules", "**/.lfsconfig")),
     (RiskLevel.NORMAL, "tests", _TESTS),
     (RiskLevel.LOW, "prose", _PROSE),
@@ -77,7 +68,7 @@ def assess(diff: Diff, guarded: tuple[str, ...], high: tuple[str, ...], low: tup
 
 def told(diff: Diff) -> tuple[str, ...]:
     """The paths in a change that agents read or obey unasked: whoever reviews it in a worktree of it would."""
-    return tuple(file.path for file in diff.files if fits(file.path, _TOLD, exact=False))
+    return tuple(file.path for file in diff.files if fits(file.path, TOLD) or file.path in diff.named)
 
 
 def higher(one: RiskLevel, other: RiskLevel | None) -> RiskLevel:
@@ -131,6 +122,8 @@ def _as_a_whole(diff: Diff, low: tuple[str, ...]) -> Iterator[tuple[RiskLevel, s
         if fits(file.path, _TESTS, exact=True) and (file.deleted or 0) > (file.added or 0)
     ]:
         yield RiskLevel.NORMAL, f"takes lines out of tests: {_listed(thinned)}"
+    if named := [path for path in sorted(diff.named) if not fits(path, low, exact=True)]:
+        yield RiskLevel.HIGH, f"what agents are told: {_listed(named)}"
     if other := [file.path for file in diff.files if file.kind not in "ADM"]:
         yield RiskLevel.HIGH, f"becomes another kind of file: {_listed(other)}"
     # What a link shows is not in the diff, and what can be run is no prose.

@@ -1,5 +1,7 @@
 """What a head brings to a base, as git tells it."""
 
+import json
+
 import gitrepo
 
 from reconciler.landing.changes import CommitChanges
@@ -34,3 +36,33 @@ def test_the_size_of_a_diff_is_that_of_its_text_however_few_its_lines(tmp_path):
     base = repo.head()
 
     assert CommitChanges(repo.seam()).diff(base, repo.commit({"long": "x" * 130_000})).size > 130_000
+
+
+def test_what_a_file_that_agents_read_imports_links_to_or_runs_is_named(tmp_path):
+    hook = {"hooks": {"Stop": [{"hooks": [{"command": 'sh "$CLAUDE_PROJECT_DIR"/tools/hook.sh'}]}]}}
+    files = {
+        "CLAUDE.md": "Mind @docs/Style.md, and what @docs/not-there.md says. Look at src/words.py.\n",
+        "docs/Style.md": "And @deeper.md.\n",
+        "docs/deeper.md": "x\n",
+        "web/AGENTS.md": "@rules.txt\n",
+        ".claude/settings.json": json.dumps({**hook, "permissions": {"allow": ["Edit(src/**)"]}}),
+        ".mcp.json": '{"mcpServers": {"x": {"command": "python3", "args": ["./tools/server.py"]}}}',
+        "opencode.json": '{"instructions": ["guides/*.md"]}',
+        "shared/agents.md": "As @told.md says.\n",
+        "kit/settings.json": "{}",
+    }
+    repo = gitrepo.make(tmp_path, files=files)
+    (repo.path / "lib").mkdir()
+    (repo.path / "lib" / "CLAUDE.md").symlink_to("../shared/agents.md")
+    (repo.path / "web" / ".claude").symlink_to("../kit")
+    base = repo.commit({"a": "1\n"})
+    told = {
+        "docs/style.md", "docs/not-there.md", "docs/deeper.md", "web/rules.txt", "tools/hook.sh", "tools/server.py", "guides/a.md",
+        "shared/agents.md", "shared/told.md", "lib/told.md", "kit/settings.json", "kit/hooks/x.sh",
+    }  # fmt: skip
+    others = {"src/words.py", "src/a.py", "docs/other.md", "guides/a.py", "kitchen/a.md"}
+
+    diff = CommitChanges(repo.seam()).diff(base, repo.commit(dict.fromkeys(told | others, "changed\n")))
+
+    assert {path.lower() for path in diff.named} == told
+    assert CommitChanges(repo.seam()).diff(repo.commit({"b": "1\n"}), repo.commit({"src/c.py": "1\n"})).named == set()
