@@ -533,6 +533,11 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
         (HEAD + "  agent: {kind: claude, model: --resume}\n", "spec.agent.model: expected a model name"),
         (HEAD + "  agent: {kind: claude, overrides: [{match: {labels: []}, model: a}]}\n", "an empty list"),
         (with_spec("budget: {usd: 5}"), "spec.budget.usd: an agent of kind command does not say what it costs"),
+        (
+            HEAD + "  agent: claude\n  reviewer: {argv: [x]}\n  budget: {usdPerTask: 5}\n",
+            "spec.budget.usdPerTask: a reviewer of kind command does not say what it costs",
+        ),
+        (with_spec("budget: {usdPerRun: 0}"), "spec.budget.usdPerRun: expected a number above 0, got 0"),
         (with_spec("budget: {tokens: 5}"), "spec.budget.tokens: an agent of kind command does not say how many"),
         (with_spec("budget: {usd: -1}"), "spec.budget.usd: expected a number of at least 0"),
         (with_spec("budget: {warnAt: 2}"), "spec.budget.warnAt: expected a number above 0 and at most 1"),

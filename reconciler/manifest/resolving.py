@@ -66,8 +66,9 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
         if agent := fields[name]:
             agent["prompt"] = _prompt(name, agent["prompt"], located.main)
     spec = form.spec_from(epic.metadata.name, fields)
-    for agent in filter(None, (spec.agent, spec.reviewer)):
-        _measurable(agent, spec.budget)
+    for who, each in (("an agent", spec.agent), ("a reviewer", spec.reviewer)):
+        if each:
+            _measurable(f"{who} of kind {each.kind}", each, spec.budget)
     _reviewable(spec)
     if wrong := machines.unfit(
         spec.runner,
@@ -111,19 +112,19 @@ def _reviewable(spec: EpicSpec) -> None:
         raise WrongError(("spec", "reviewer"), what, "write 'reviewer: {kind: claude}', or a command with its argv")
 
 
-def _measurable(agent: AgentSpec, budget: Budget) -> None:
-    """A budget that nothing would be counted against is refused: the one who wrote it relies on it."""
+def _measurable(who: str, agent: AgentSpec, budget: Budget) -> None:
+    """A budget that nothing would be counted against is refused: the one who wrote it relies on it. `who`: its words for people."""
     kind = agent.kind
     for field, most in (("usd", budget.usd), ("usdPerTask", budget.usd_per_task)):
         if most is not None and not kind.row.reports_cost:
             hint = "budget.tokens is counted" if kind.row.reports_tokens else None
-            raise WrongError(("spec", "budget", field), f"an agent of kind {kind} does not say what it costs", hint)
+            raise WrongError(("spec", "budget", field), f"{who} does not say what it costs", hint)
     if budget.usd_per_run is not None and not kind.row.bounded:
         hint = "budget.usdPerTask is kept between its runs" if kind.row.reports_cost else None
-        what = f"an agent of kind {kind} can't be given a limit, and does not say what it costs while it works"
+        what = f"{who} can't be given a limit, and does not say what it costs while it works"
         raise WrongError(("spec", "budget", "usdPerRun"), what, hint)
     if budget.tokens is not None and not kind.row.reports_tokens:
-        raise WrongError(("spec", "budget", "tokens"), f"an agent of kind {kind} does not say how many tokens it uses")
+        raise WrongError(("spec", "budget", "tokens"), f"{who} does not say how many tokens it uses")
 
 
 def _plain(value: BaseModel) -> dict[str, Any]:

@@ -84,6 +84,8 @@ def _allowed(schema: Schema, node: Schema) -> str:
             return f"an integer of at least {low}"
         case {"type": "number", "exclusiveMinimum": low, "maximum": high}:
             return f"a number above {low} and at most {high}"
+        case {"type": "number", "exclusiveMinimum": low}:
+            return f"a number above {low}"
         case {"type": "number", "minimum": low}:
             return f"a number of at least {low}"
         case {"type": "boolean"}:
