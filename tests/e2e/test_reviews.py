@@ -186,7 +186,7 @@ HOSTILE = {
 
 def test_nothing_lands_on_the_word_of_a_reviewer_that_does_not_answer_as_it_should(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    cases = "".join(f"*': Write {name}.py'*) {what} ;; " for name, what in HOSTILE.items())
+    cases = "".join(f"*'    Write {name}.py'*) {what} ;; " for name, what in HOSTILE.items())
     titles = [f"Write {name}.py" for name in HOSTILE]
     file = reviewed(place, AGENT, f'case "$(cat "$RECONCILE_PROMPT")" in {cases} esac', *titles)
 
