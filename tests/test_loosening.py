@@ -8,7 +8,6 @@ import pytest
 from msgspec import Struct
 
 from reconciler.manifest import Recorded, form
-from reconciler.manifest.protected import derived
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.agent_spec import AgentSpec, Override
 from reconciler.model.checks import Check
@@ -36,6 +35,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.notify import Notify, Telling
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue, VenueKind
+from reconciler.planning.command_files import derived
 from reconciler.render.withheld import change, changes, withheld
 
 # By field: a value, one that allows more (none: no change does), one that allows no more (none: every change does).

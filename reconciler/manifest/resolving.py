@@ -15,7 +15,6 @@ from reconciler.manifest.agent_fields import UNUSED
 from reconciler.manifest.findings import FieldPath, did_you_mean
 from reconciler.manifest.located import Located
 from reconciler.manifest.model import Epic
-from reconciler.manifest.protected import derived
 from reconciler.manifest.runner_fields import RunnerFields
 from reconciler.manifest.scalars import unwanted
 from reconciler.manifest.sizes import AUTO
@@ -24,6 +23,7 @@ from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.desired import Budget, EpicSpec
 from reconciler.model.errors import PermanentError, UsageError
 from reconciler.model.venue import VenueKind
+from reconciler.planning.command_files import derived
 
 Locate = Callable[[Path], Located]
 Profiles = Mapping[str, BaseModel]  # by name

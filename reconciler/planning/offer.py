@@ -27,6 +27,7 @@ from reconciler.planning.attempts import Attempts
 from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of, turned_red
 from reconciler.planning.facts import Facts
 from reconciler.planning.forge_checks import ForgeVerdict
+from reconciler.planning.own_files import own_files
 from reconciler.planning.review_comments import Discussion
 from reconciler.planning.reviews import Reviewing
 
@@ -65,7 +66,7 @@ class Offer(Struct, frozen=True, dict=True):
     def _protected(self, candidate: Candidate) -> tuple[str, ...]:
         """The protected paths that a candidate changes.
 
-        Such are always the manifest with the prompts that it names; the tracker's folder, or what stands in its place, where the
+        Such are always the manifest with what it has told and run; the tracker's folder, or what stands in its place, where the
         forge merges that too; and submodules:
         the commit that one names may be on no server, or the repository that an agent happened to put there.
         """
@@ -73,9 +74,7 @@ class Offer(Struct, frozen=True, dict=True):
         store = self.facts.tracker_folder
         whole = [glob_pattern(glob) for glob in with_folders((*patterns, *((store, f"{store}/**") if store else ())))]
         parts = [glob_pattern(pattern.removesuffix(SCRIPTS)) for pattern in patterns if pattern.endswith(SCRIPTS)]
-        spec = self.facts.spec
-        written = (spec.source, *(agent.prompt for agent in (spec.agent, spec.reviewer) if agent))
-        own = {path.removeprefix(f"{spec.repository}/").casefold() for path in written if path}
+        own = own_files(self.facts.spec)
         changed, scripts = candidate.changed, candidate.scripts
         found = {path for path in changed if path.casefold() in own or any(glob.fullmatch(path) for glob in whole)}
         found |= {path for path in scripts if any(glob.fullmatch(path) for glob in parts)}
