@@ -75,6 +75,13 @@ def test_a_diff_that_is_too_long_says_of_which_files_not_all_is_shown() -> None:
     assert "not all is shown" not in matter().text(small + last, "")
 
 
+def test_what_can_not_be_seen_in_a_diff_is_not_shown_and_that_is_said() -> None:
+    said = "Characters that can't be seen"
+
+    assert said in matter().text("+admin\u200b = True", "")
+    assert said not in matter().text("+caf\u00e9\r\n+\ttabs", "")
+
+
 def test_a_reviewer_is_told_what_the_rules_say_and_that_it_can_only_raise_that() -> None:
     said = matter().text("", "")
 

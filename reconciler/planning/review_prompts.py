@@ -79,6 +79,11 @@ class Matter(Struct, frozen=True, kw_only=True):
         else:
             yield "## What it has passed\n\nNo checks are configured here: nobody has run it."
         yield f"## What it changes\n\n{_apart(_listed(self.diff.files), TEXT_MAX)}\n\n{_apart(patch, PATCH_MAX)}"
+        if clean(plain := patch.replace("\r", "")) != plain:
+            yield (
+                "Characters that can't be seen (control, bidirectional, of no width) are left out of what is shown above, and they may "
+                "change what it means: look at the bytes before you say yes."
+            )
         reasons = _apart("\n".join(self.risk.reasons), TEXT_MAX)
         yield f"## How much could go wrong\n\nBy the rules {self.risk.level}:\n\n{reasons}"
         if hidden := _hidden(patch):
