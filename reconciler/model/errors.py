@@ -70,7 +70,7 @@ class BlockedError(TemporaryError):
 
 
 class RefusedError(TemporaryError):
-    """Elsewhere a hook, a rule or a login is against it: that is no chance, though it may be lifted without our doing."""
+    """A hook, a rule or a login elsewhere is against it, or who owns a file: no chance, though it may be lifted without us."""
 
 
 class SilentError(TemporaryError):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.model.errors import PermanentError, RefusedError, TemporaryError
 from reconciler.system.files import sync
 
 LOCK = ".reconcile.lock"
@@ -26,6 +26,7 @@ PATIENCE_S = 10.0
 # Within this time of a change another one could leave the same stamp: clocks of file systems tick slowly.
 _SETTLES_NS = 1_000_000_000
 _LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+_ACCESSIBLE = "the one who owns it must make it accessible"
 
 Stamp = tuple[int, int, int, int]  # inode, size, times of content and of inode
 
@@ -72,7 +73,7 @@ def replace(path: Path, data: bytes, before: Stamp | None) -> Stamp | None:
     Only while the lock is held. Raises PermanentError for a link: the one who made it meant another file.
     """
     temporary = path.with_name(TEMPORARY)
-    with telling(f"cannot write {path}"):
+    with writing(path, f"cannot write {path}"):
         if path.is_symlink():
             raise PermanentError(f"{path} is a link: it is not written through", hint="put the file itself there")
         temporary.unlink(missing_ok=True)
@@ -93,7 +94,7 @@ def replace(path: Path, data: bytes, before: Stamp | None) -> Stamp | None:
 @contextmanager
 def locked(folder: Path, name: str = LOCK, patience_s: float | None = None) -> Iterator[None]:
     """Be the only writer in a folder, which is made where it is missing. Raises TemporaryError when others are for long."""
-    with telling(f"cannot lock {folder}"):
+    with writing(folder, f"cannot lock {folder}"):
         folder.mkdir(exist_ok=True)
         fd = _take(folder / name, PATIENCE_S if patience_s is None else patience_s)
     try:
@@ -109,10 +110,21 @@ def telling(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _LASTING:
-            raise PermanentError(
-                f"{what}: {error.strerror}", hint="the one who owns it must make it accessible"
-            ) from error
+            raise PermanentError(f"{what}: {error.strerror}", hint=_ACCESSIBLE) from error
         raise TemporaryError(f"{what}: {error.strerror}", delay=30.0) from error
+
+
+@contextmanager
+def writing(path: Path, what: str) -> Iterator[None]:
+    """The same for what changes a store. Raises RefusedError where the machine is against it: no task is to blame for that,
+    and as soon as `path` is accessible it is tried again."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _LASTING:
+            raise TemporaryError(f"{what}: {error.strerror}", delay=30.0).due_to(path) from error
+        refused = RefusedError(f"{what}: {error.strerror}", delay=30.0, hint=_ACCESSIBLE)
+        raise refused.due_to(path) from error
 
 
 def _take(path: Path, patience_s: float) -> int:

@@ -1,5 +1,6 @@
 """The built-in store: what it makes of files that others wrote, and what becomes of them when it writes."""
 
+import errno
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.model.errors import PermanentError, RefusedError, TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.model.ports import Change, NewTask
 from reconciler.trackers import _files
@@ -329,6 +330,20 @@ def test_a_file_that_may_not_be_read_is_not_an_empty_store(folder):
 
     with pytest.raises(PermanentError, match="Permission denied"):
         folder.tracker.tasks()
+
+
+def test_a_store_that_may_not_be_written_is_no_fault_of_the_task_that_was_to_be(folder, monkeypatch):
+    folder.put(record())
+    folder.write("x-1", priority=1)
+
+    def forbidden(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(_files.os, "replace", forbidden)  # what an immutable file says, to root as well
+
+    with pytest.raises(RefusedError, match="cannot write") as told:
+        folder.tracker.write([Change(task=TaskId("x-1"), priority=0)])
+    assert told.value.paths == (str(folder.path),) and "accessible" in told.value.advised
 
 
 def test_the_file_of_an_early_beads_is_not_passed_over(folder):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from strangers import Place
+from strangers import AGENT, Place
 from waiting import until
 
 
@@ -211,6 +211,31 @@ def test_what_a_person_has_mended_is_tried_again_by_the_watch_that_met_it(tmp_pa
     fix()
 
     until(lambda: place.task().get("status") == "closed", "the task to be done", by=watch)
+    watch.kill()
+    watch.communicate()
+
+
+def test_work_whose_task_could_not_be_written_lands_once_it_can_be_and_nobody_is_asked(tmp_path: Path) -> None:
+    place = Watched(tmp_path)
+    held, store = tmp_path / "held", place.root / ".beads/issues.jsonl"
+    wait = f"until test -e {held}; do sleep 0.1; done; {AGENT}"
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent={"argv": ["sh", "-c", wait]})
+    watch = place.start("watch", "-f", str(manifest))
+    until(lambda: place.task().get("phase") == "working", "an agent to work", by=watch)
+    if subprocess.run(("chattr", "+i", store), capture_output=True).returncode:
+        watch.kill()
+        watch.communicate()
+        pytest.skip("no file can be closed to everybody here")
+    try:
+        held.touch()
+        until(lambda: place.task().get("failing"), "it to fail", by=watch)
+        until(lambda: str(store) in place.reconcile("doctor", code=None), "the doctor to say so", by=watch)
+        assert str(store) in place.reconcile("status") and not place.task()["failing"]["permanent"]
+    finally:
+        subprocess.run(("chattr", "-i", store), check=True)
+
+    until(lambda: place.task().get("status") == "closed", "the task to be done", by=watch)
+    assert "BlockTask" not in place.reconcile("get", "events")
     watch.kill()
     watch.communicate()
 
