@@ -19,7 +19,7 @@ from reconciler.loop.foreseen import doubtful, unaskable
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import RunKind
 from reconciler.model.observed import Run, Unknown
-from reconciler.model.reasons import Reason
+from reconciler.model.reasons import Awaits, Reason, Scope
 from reconciler.model.report import Fault
 from reconciler.model.values import replace
 from reconciler.planning import agent_gate, asked, base_checks
@@ -39,6 +39,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="checks", look=lambda: _checks(scene, site))
     yield Probe(name="flaky checks", look=lambda: _flaky(scene, site))
     yield Probe(name="failing", look=lambda: _failing(scene, site))
+    yield Probe(name="attention", look=lambda: _attention(site))
     yield Probe(name="agents", look=lambda: _agents(scene, site))
     yield Probe(name="tasks", look=lambda: _tasks(site))
 
@@ -180,6 +181,36 @@ def _failing(scene: Scene, site: Site) -> Iterator[Diagnosis]:
         text = failing.words(failing.shown(failure), scene.now)
         hint = failing.next_step(subject, failure)
         yield Diagnosis(name="failing", state=State.PROBLEM, found=of, message=text, hint=hint)
+
+
+def _attention(site: Site) -> Iterator[Diagnosis]:
+    """Which manifests stand still until a person does something about a task, or left something behind: as it was seen last.
+
+    What is wrong with a whole manifest, and what goes wrong at every try, is said where that is looked at.
+    """
+    left = "" if site.acting else " (as it was seen last; no reconciler is running)"
+    for name, status in site.statuses().items():
+        listed = status.get("conditions")
+        for each in listed if isinstance(listed, list) else ():
+            match each:
+                case {"type": "Converged", "status": "False", "reason": str(word), "message": str(message)}:
+                    said = _of_a_task(word, Awaits.PERSON)
+                case {"type": "Degraded", "status": "True", "reason": str(word), "message": str(message)}:
+                    said = _of_a_task(word, Awaits.PERSON, Awaits.NOTHING) and not status.get("failing")
+                case _:
+                    continue
+            if said:
+                found, hint = f"{name}: {word}", f"reconcile status {name}"
+                yield Diagnosis(name="attention", state=State.WARNING, found=found, message=message + left, hint=hint)
+
+
+def _of_a_task(word: str, *awaits: Awaits) -> bool:
+    """True for a reason about single tasks that waits for one of these, and that nobody has chosen."""
+    try:
+        row = Reason.of(word).row
+    except ValueError:  # a newer program's
+        return False
+    return row.awaits in awaits and row.scope is Scope.TASK and not row.chosen
 
 
 def _agents(scene: Scene, site: Site) -> Iterator[Diagnosis]:

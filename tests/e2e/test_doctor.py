@@ -105,6 +105,21 @@ def test_where_work_went_well_all_is_well(place: Patient) -> None:
     assert "warning" not in said and "problem" not in said
 
 
+def test_where_all_that_is_left_waits_for_a_person_it_is_not_said_that_all_is_well(place: Patient) -> None:
+    agent = "echo x > in-the-way && git add . && git commit -qm Work"
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent={"argv": ["sh", "-c", agent]})
+    (place.root / "in-the-way").write_text("mine\n")
+    place.reconcile("apply", "--wait", "-f", str(manifest), code=3)
+
+    found = [check for check in place.json("doctor", code=None)["checks"] if check["name"] == "attention"]
+
+    assert [(each["state"], each["hint"]) for each in found] == [("warning", "reconcile status work")]
+    assert "CheckoutInTheWay" in found[0]["found"] and "in-the-way" in found[0]["message"]
+    (place.root / "in-the-way").unlink()
+    place.reconcile("apply", "--wait", "-f", str(manifest))
+    assert "attention" not in place.reconcile("doctor", code=None)
+
+
 def test_something_needed_that_is_missing_ends_with_1_and_says_what_to_do(place: Patient) -> None:
     place.recorded(agent={"argv": ["no-such-agent", "{task}"]})
 
