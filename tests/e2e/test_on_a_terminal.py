@@ -77,7 +77,7 @@ task update {b} --add-label urgent      0  updated {b}
 task dep add {b} {a}                    0  {b} depends on {a}
 task dep remove {b} {a}                 0  no longer depends
 task close {b} --reason 'not needed'    0  closed {b}
-watch --until-done                      0  Up to date: everything matches the manifest.
+watch --until-done                      0  Up to date, but for 2 closed tasks the work is not on the base
 prune                                   0  nothing to remove
 delete work                             0  deleted manifest work
 run --agent 'sh -c true' --dry-run      1  start agent \(attempt 1\)
