@@ -241,12 +241,13 @@ def _in_trouble(spec: EpicSpec, run: Run) -> Diagnosis:
     passes = run.report is not None and run.report.fault in (Fault.USAGE_LIMIT, Fault.NETWORK)
     lifted = run.report.retry_at if run.report else None
     ended = f" (its last run, {run.id}, ended {run.exit.at:%F %T} UTC)" if run.exit else ""
+    what, advice = agent_gate.what_and_advice(spec, run)
     return Diagnosis(
         name="agents",
         state=State.WARNING if passes else State.PROBLEM,
         found=f"{spec.name}: {spec.agent.program}",
-        message=agent_gate.why(spec, run) + ended,
-        hint=f"lifted at {lifted:%F %T} UTC" if lifted else f"reconcile retry {run.task}",
+        message=what + ended,
+        hint=f"lifted at {lifted:%F %T} UTC; {advice}" if lifted else advice,
     )
 
 

@@ -39,7 +39,7 @@ class ReconcileError(Exception):
     @property
     def advised(self) -> str:
         """The message and its hint in one line."""
-        return f"{self}; {self.hint}" if self.hint else str(self)
+        return f"{str(self).removesuffix('.')}; {self.hint}" if self.hint else str(self)
 
 
 class ManifestError(ReconcileError):

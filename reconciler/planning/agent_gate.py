@@ -161,23 +161,30 @@ def _in_a_row(ended: list[Run]) -> int:
 
 def why(spec: EpicSpec, run: Run) -> str:
     """What stands in the way of all agents, by the run that met it, and what a person can do."""
+    return "; ".join(what_and_advice(spec, run))
+
+
+def what_and_advice(spec: EpicSpec, run: Run) -> tuple[str, str]:
+    """The two apart."""
     agent, report = spec.agent.kind, run.report
-    message = f": {report.message}" if report and report.message else ""
+    message = f": {report.message.removesuffix('.')}" if report and report.message else ""
     again = f"'reconcile retry {run.task}'"
     match report.fault if report else None:
         case Fault.USAGE_LIMIT:
-            return f"the usage limit of {agent} is reached{message}; {again} tries before it is lifted"
+            return f"the usage limit of {agent} is reached{message}", f"{again} tries before it is lifted"
         case Fault.NETWORK:
-            return f"{agent} can't reach its model{message}; {again} tries at once"
+            return f"{agent} can't reach its model{message}", f"{again} tries at once"
         case Fault.MODEL:
-            return f"the model that {agent} was to use is not there{message}; write another 'model' in the manifest, or {again}"
+            advice = f"write another 'model' in the manifest and apply it, or {again}"
+            return f"the model that {agent} was to use is not there{message}", advice
         case Fault.UNPAID:
-            return f"the account of {agent} has no credit{message}; pay for some or log in as another, then {again}"
+            advice = f"pay for some or log in as another, then {again}"
+            return f"the account of {agent} has no credit{message}", advice
         case Fault.UNAVAILABLE:
             fix = agent.row.login.advice if agent.row.login else "fix that"
-            return f"{agent} can't work{message}; {fix}, then {again}"
+            return f"{agent} can't work{message}", f"{fix}, then {again}"
         case _:
-            return f"{spec.agent.program!r} could not be started the last time; fix that, then {again}"
+            return f"{spec.agent.program!r} could not be started the last time", f"fix that, then {again}"
 
 
 def _from_the_future(run: Run, spec: EpicSpec, now: datetime) -> bool:

@@ -164,6 +164,15 @@ def _for_a_person(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> bo
     return task in handed or epic.failed_for_good(task) or epic.waiting[task].needs_a_person
 
 
+def _ended(sentence: str) -> str:
+    """The sentence with one mark at its end, whoever wrote it.
+
+    >>> _ended("is gh installed?"), _ended("the push was refused."), _ended("locked")
+    ('is gh installed?', 'the push was refused.', 'locked.')
+    """
+    return sentence if sentence.endswith((".", "?", "!", "…")) else f"{sentence}."
+
+
 def _nothing(decided: Plan) -> str:
     """Why nothing is to be done now, and what is left."""
     if not decided.epics:
@@ -172,7 +181,9 @@ def _nothing(decided: Plan) -> str:
         if gone := sum(len(epic.gone) for epic in decided.epics):
             return f"Up to date, but for {counted(gone, 'closed task')} the work is not on the base; see 'reconcile status'."
         return "Up to date: everything matches the manifest."
-    held = [f"Can't act on '{line(epic.name)}': {line(epic.held.message)}." for epic in decided.epics if epic.held]
+    held = [
+        f"Can't act on '{line(epic.name)}': {_ended(line(epic.held.message))}" for epic in decided.epics if epic.held
+    ]
     unheld = ((epic, _handed(epic)) for epic in decided.epics if not epic.held)
     waits = Counter(_awaited(epic, task, handed) for epic, handed in unheld for task in epic.waiting)
     silent = {source: line(why) for epic in decided.epics for source, why in epic.unknown if not epic.held}

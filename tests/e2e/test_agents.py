@@ -144,6 +144,8 @@ def test_no_model_of_that_name_and_no_credit_use_up_no_attempt_and_say_what_to_d
     degraded = {each["type"]: each for each in epic["conditions"]}["Degraded"]
     assert (degraded["reason"], place.task()["waiting"]["reason"]) == ("AgentUnavailable", "AgentUnavailable")
     assert advice in degraded["message"]
+    (found,) = (each for each in place.json("doctor", code=None)["checks"] if each["name"] == "agents")
+    assert advice in found["message"] + found["hint"] and "'reconcile retry" not in found["message"]
     assert len(place.json("get", "runs")) == 1
 
 
