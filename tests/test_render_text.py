@@ -601,8 +601,16 @@ def test_what_is_harmless_stays_as_it_is(text_of_somebody):
     assert safe.block(text_of_somebody) == text_of_somebody
 
 
+def test_a_cause_of_many_words_leaves_what_to_do_about_it_in_sight() -> None:
+    shown = safe.line(f"the filter fails here: {'external filter failed; ' * 50}; fix its settings")
+
+    assert len(shown) == safe.LINE_MAX
+    assert shown.startswith("the filter fails here: ") and shown.endswith("; fix its settings")
+
+
 def test_what_is_cut_says_so():
-    assert safe.line("a" * 500) == "a" * 399 + "…"
+    assert safe.line("a" * 500, 300) == "a" * 299 + "…"
+    assert safe.line("a" * 5000) == "a" * 279 + "…" + "a" * 120
     assert safe.line("\n" * 5000) == "…"
     assert safe.block("a" * 30_000).endswith("\n… 10000 more characters")
 

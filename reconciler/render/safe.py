@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 LINE_MAX = 400
+ENDING_MAX = 120
 BLOCK_MAX = 20_000
 
 _JOINERS = "\u200c\u200d"
@@ -20,12 +21,16 @@ _WORTH_A_LOOK = re.compile(r"[^\x20-\x7e\n]")
 def line(text: str, most: int = LINE_MAX) -> str:
     """The text as one line of at most `most` characters; line ends, tabs and runs of blanks become one blank.
 
+    Of a sentence that is too long the middle goes: what is wrong stands at its beginning, what to do at its end.
+
     >>> line("a\\x1b[31mb\\n\\tc\\u202ed")
     'a\\\\x1b[31mb c\\\\u202ed'
     """
-    words = " ".join(text[: 2 * most].split())
-    shown = "".join(map(_shown, words))
-    return shown if len(shown) <= most and len(text) <= 2 * most else f"{shown[: most - 1]}…"
+    shown = _in_a_row(text[: 2 * most])
+    if len(shown) <= most and len(text) <= 2 * most:
+        return shown
+    ending = _in_a_row(text[-ENDING_MAX:])[-ENDING_MAX:] if most >= LINE_MAX else ""
+    return f"{shown[: most - 1 - len(ending)]}…{ending}"
 
 
 def block(text: str, most: int = BLOCK_MAX) -> str:
@@ -51,6 +56,10 @@ def json_text(document: Any) -> str:
 def json_line(document: Any) -> str:
     """The same on one line, for what comes bit by bit."""
     return _WORTH_A_LOOK.sub(_json_escape, json.dumps(document, ensure_ascii=False))
+
+
+def _in_a_row(text: str) -> str:
+    return "".join(map(_shown, " ".join(text.split())))
 
 
 def _shown(letter: str) -> str:
