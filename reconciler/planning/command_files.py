@@ -10,6 +10,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import dropwhile
 
 IsFolder = Callable[[str], bool]
 
@@ -31,6 +32,8 @@ _RUNS_A_FILE = re.compile(r"(ba|da|z|k|fi)?sh|python[0-9.]*|node|deno|bun|ruby|p
 _TAKES_A_FILE = {"just": ("-f", "--justfile"), "make": ("-f", "--file", "--makefile"), "gmake": ("-f", "--file")}
 _TAKES_A_FOLDER = ("-C", "--chdir", "--directory", "--prefix", "--cwd")
 _ONLY_LOOKS = frozenset(("test", "[", "[[", "grep", "egrep", "rg", "echo", "printf", "ls", "cat", "stat", "wc", "find"))
+_KEYWORDS = frozenset(("if", "elif", "while", "until", "then", "else", "do", "!", "time"))
+_WRAPPERS = frozenset(("exec", "env", "nohup", "timeout", "nice", "command"))
 _SETS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _HERE = re.compile(r"\A\$(?:PWD|\{PWD\})/")
 _UNKNOWN_HERE = re.compile(r"[$`~\0\n]|://|\.\.\.")
@@ -45,6 +48,50 @@ def derived(checks: Iterable[str], folder: IsFolder) -> tuple[str, ...]:
     """
     found = (path for check in checks for path in _of_line(check, ".", 0))
     return tuple(dict.fromkeys(path for path in found if not folder(path)))
+
+
+def run_by(argv: Iterable[str]) -> tuple[str, ...]:
+    """The paths that a command line runs, or names outside of a script: what a script only speaks of is its matter.
+
+    >>> run_by(["sh", "-c", "if grep -q x a.py; then exec python tools/b.py c.py; fi; git diff -- d.py\\n./e f.py"])
+    ('tools/b.py', 'e')
+    >>> run_by(["reviewer", "--rules", "docs/rules.md", "sh", "tools/x"])
+    ('docs/rules.md', 'tools/x')
+    """
+    argv = list(argv)
+    scripts = [word for word in argv if " " in word or "\n" in word]
+    found = [*derived([shlex.join(word for word in argv if word not in scripts)], lambda path: False)]
+    found += [path for script in scripts for line in script.splitlines() for path in _of_script(line, 0)]
+    return tuple(dict.fromkeys(found))
+
+
+def _of_script(line: str, depth: int) -> Iterator[str]:
+    """What a line of a script runs."""
+    at = "."
+    for command in _commands(line):
+        words = list(dropwhile(_KEYWORDS.__contains__, command))
+        if words and words[0] in _WRAPPERS:
+            words = list(dropwhile(lambda word: not _runs(word), words))
+        if len(words) > 1 and words[0] == "cd":
+            at = posixpath.join(at, words[1])
+        if not words or not _runs(words[0]):
+            continue
+        within = [word for word in words if " " in word]
+        if within and depth < _DEEPEST:
+            yield from (path for word in within for path in _of_script(word, depth + 1))
+        elif posixpath.basename(words[0]) in _RECIPES:
+            yield from _of_command(words, at, _DEEPEST)
+        elif not _RUNS_A_FILE.fullmatch(posixpath.basename(words[0])):
+            yield from filter(None, [_inside(at, words[0])])
+        else:
+            file = next((n for n, word in enumerate(words) if n and not word.startswith("-")), 0)
+            yield from _of_command(words[: file + 1], at, _DEEPEST)
+
+
+def _runs(word: str) -> bool:
+    """True for what runs a file, or is one that is run."""
+    name = posixpath.basename(word)
+    return name in _RECIPES or bool(_RUNS_A_FILE.fullmatch(name)) or "/" in word
 
 
 def _of_line(text: str, at: str, depth: int) -> Iterator[str]:

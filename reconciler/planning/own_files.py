@@ -6,11 +6,10 @@ Whoever writes there decides who says yes: so they are a person's to change, wha
 from __future__ import annotations
 
 import posixpath
-import shlex
 from functools import lru_cache
 
 from reconciler.model.desired import EpicSpec
-from reconciler.planning.command_files import derived
+from reconciler.planning.command_files import run_by
 
 
 def own_files(spec: EpicSpec) -> frozenset[str]:
@@ -25,6 +24,8 @@ def own_files(spec: EpicSpec) -> frozenset[str]:
 def _of(main: str, root: str, written: tuple[str, ...], argv: tuple[str, ...]) -> frozenset[str]:
     at = posixpath.join(root or main, ".checks", "review")
     named = (posixpath.normpath(posixpath.join(at, word)) if word.startswith("../") else word for word in argv)
-    line = shlex.join(word.replace(f"{main}/", "") for word in named)
-    found = (*(path.removeprefix(f"{main}/") for path in written if path), *derived([line], lambda path: False))
+    found = (
+        *(path.removeprefix(f"{main}/") for path in written if path),
+        *run_by(word.replace(f"{main}/", "") for word in named),
+    )
     return frozenset(path.removesuffix("#scripts").casefold() for path in found)
