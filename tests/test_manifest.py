@@ -318,6 +318,18 @@ def test_several_sources_know_each_others_profiles_and_a_file_named_twice_is_rea
     assert [spec.agent.argv for spec in specs] == [("mine",)]
 
 
+def test_another_file_with_what_a_manifest_refers_to_is_protected_as_the_manifest_is(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "agents.yaml").write_text(PROFILE)
+    (tmp_path / "m" / "policy.yaml").write_text(POLICY.replace("checks:", "protectedPaths: [x], checks:"))
+    (tmp_path / "m" / "other.yaml").write_text(POLICY.replace("strict", "unused"))
+    (tmp_path / "m" / "x.yaml").write_text(HEAD + "  repository: ..\n  agent: mine\n  mergePolicy: strict\n")
+
+    (spec,) = manifest.load(["m"], cwd=tmp_path, locate=lambda path: Located(main=tmp_path, default_base="main"))
+
+    assert spec.merge.protected_paths == ("x", "m/agents.yaml", "m/policy.yaml")
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# only words\n", "---\n---\n"])
 def test_a_source_without_any_document_is_an_error(refused, text):
     assert refused(text).startswith("<stdin>:1:1: is empty")
