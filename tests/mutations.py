@@ -344,6 +344,20 @@ BREAKS = (
         "tests/test_risk.py tests/test_plans.py",
     ),
     Break(
+        "an author changes what its reviewer is told or runs",
+        "reconciler/planning/offer.py",
+        "        own = own_files(self.facts.spec)\n",
+        "        own = frozenset({self.facts.spec.source})\n",
+        "tests/test_plans.py",
+    ),
+    Break(
+        "what an import of CLAUDE.md names is prose",
+        "reconciler/landing/changes.py",
+        "self._named(span.start).among(file.path for file in files) if span.start else frozenset()",
+        "frozenset()",
+        "tests/adapters/test_changes.py",
+    ),
+    Break(
         "a reviewer is asked about what the change would tell it",
         "reconciler/planning/reviews.py",
         "        return Review.HUMAN if asked is Review.AGENT and self.told else asked\n",
