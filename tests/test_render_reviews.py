@@ -91,3 +91,12 @@ def test_a_place_that_the_diff_does_not_show_is_said_to_be_outside_of_it(
     (found,) = answers(a_record(), (run,), {run.id: diff} if diff else {})
 
     assert reviews.place(found["comments"][0]) == said
+
+
+@pytest.mark.parametrize(("counts", "said"), [(True, ", and still counts"), (False, ""), (None, "")])
+def test_a_review_of_an_older_head_that_still_counts_says_so(counts: bool | None, said: str) -> None:
+    (found,) = answers(a_record(), (a_review(baseline=worlds.OTHER),), {})
+
+    rows = list(reviews.rows({"head": worlds.HEAD, "reviews": [{**found, "counts": counts}]}))[1].rows
+
+    assert rows[0].cells[3].plain == f"approved an older head, {worlds.OTHER[:12]}{said}"

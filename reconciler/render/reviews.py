@@ -146,7 +146,8 @@ def _comments(answer: ReviewVerdict, diff: Diff | None) -> list[Document]:
 
 def _row(review: Document, head: str) -> Row:
     of = "" if review["head"] == head else f" an older head, {(review['head'] or '')[:SHA_MAX]}"
-    said = (review["verdict"] or "no verdict") + of
+    holds = ", and still counts" if of and review["counts"] else ""
+    said = (review["verdict"] or "no verdict") + of + holds
     cells = (review["at"][:19].replace("T", " "), review["kind"], line(review["by"]), said)
     placed = (f"{place(each)}: {each['body']}" for each in review["comments"])
     text = "\n".join(filter(None, (review["text"], *placed, because(review))))
