@@ -76,7 +76,7 @@ def test_each_rule_says_how_much_and_why(file: str, level: RiskLevel, reason: st
     [
         "CLAUDE.local.md", "AGENTS.override.md", "lib/.agents/skills/x/SKILL.md", "docs/claude.md", ".opencode/agent/x.md",
         "web/.cursor/rules/a.mdc", ".cursorrules", "lib/GEMINI.md", ".github/copilot-instructions.md", ".codex/prompts/x.md",
-        ".github/instructions/x.md", ".clinerules/a.md", ".mcp.json",
+        ".github/instructions/x.md", ".clinerules/a.md", ".mcp.json", "lib/CONTEXT.md", ".env", ".opencode.json",
     ],
 )  # fmt: skip
 def test_what_agents_are_told_is_of_high_risk_in_any_folder_and_any_case(path: str) -> None:

@@ -20,7 +20,7 @@ TOLD = with_folders((
     "**/.clinerules", "**/.clinerules/**", "**/.roo/**", "**/.roorules*", "**/.continue/**", "**/.kiro/**", "**/.junie/**",
     "**/.amazonq/**", "**/.augment/**", "**/.trae/**", "**/.aider*", "**/.goosehints", "**/.rules", "**/.mcp.json",
     "**/copilot-instructions.md", "**/.github/instructions/**", "**/.github/prompts/**", "**/.github/chatmodes/**",
-    "**/.github/agents/**", "**/.github/skills/**", "**/.env", "**/.opencode.json", "**/crush.json", "**/.crush.json",
+    "**/.github/agents/**", "**/.github/skills/**", "**/.env", "**/.opencode.json", "**/crush.json", "**/.crush.json", "**/CONTEXT.md",
 ))  # fmt: skip
 
 _IMPORT = re.compile(r"(?<![\w@`])@((?:[^\s\\`]|\\ )+)")
