@@ -76,6 +76,25 @@ def test_garbage_says_nothing(kind: AgentKind, log: str) -> None:
 
 # --- claude --------------------------------------------------------------------------------------------------
 
+
+def test_a_reviewer_that_is_claude_is_told_nothing_by_what_stands_above_its_worktree() -> None:
+    values = {**VALUES, "worktree": "/home/ann/trees [1]/.checks/x-1@c1"}
+
+    argv = claude.agent.invocation(AgentSpec(kind=AgentKind.CLAUDE), Assignment(values=values, apart=True)).argv
+
+    (settings,) = (part.removeprefix("--settings=") for part in argv if part.startswith("--settings="))
+    excluded = json.loads(settings)["claudeMdExcludes"]
+    assert "--strict-mcp-config" in argv
+    assert {
+        r"/home/ann/trees \[1\]/.checks/CLAUDE.md",
+        r"/home/ann/trees \[1\]/.claude/**",
+        "/home/ann/AGENTS.md",
+    } <= set(excluded)
+    assert "/home/ann/.claude/**" not in excluded
+    alone = claude.agent.invocation(AgentSpec(kind=AgentKind.CLAUDE), Assignment(values=values)).argv
+    assert "--strict-mcp-config" not in alone and not [part for part in alone if part.startswith("--settings")]
+
+
 INIT = {"type": "system", "subtype": "init", "session_id": SESSION}
 TOOL = {"type": "tool_use", "name": "Bash", "input": {"command": "just check"}}
 SAID = {

@@ -6,9 +6,12 @@ What it prints was read off 2.1.330. Its exit status and its `subtype` say littl
 
 from __future__ import annotations
 
+import json
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from reconciler.agents._lines import items, mapping, objects, plain, read, text, total
@@ -44,6 +47,7 @@ _TEXTS = (
 )
 # All of what the result of a failed run says, and only there: an answer or a file that is shown may hold the same words.
 _LIMIT = re.compile(r"(?:Claude AI )?usage limit reached\|(\d{10})|You've hit your .*limit")
+_GLOB = re.compile(r"[\\*?\[\]{}()!+@|]")
 _OF_A_TURN = ("assistant", "user", "result", "stream_event")
 _COUNTED = ("input_tokens", "output_tokens", "cache_creation_input_tokens")
 _COUNTED_BY_MODEL = ("inputTokens", "outputTokens", "cacheCreationInputTokens")
@@ -69,7 +73,7 @@ class Claude:
         return Invocation(
             argv=(
                 *("claude", "--print", "--output-format=stream-json", "--verbose", "--dangerously-skip-permissions"),
-                *(*chosen, *resumed, *limit),
+                *(*chosen, *resumed, *limit, *(_apart(given.values["worktree"]) if given.apart else ())),
             ),
             env={"DISABLE_AUTOUPDATER": "1"},  # a program that changes under a running agent is nobody's wish
             pass_env=AgentKind.CLAUDE.row.keys,
@@ -108,6 +112,16 @@ class Claude:
         for line in log.splitlines():
             found = read(line)
             yield from [line] if found is None else _shown(found)
+
+
+def _apart(worktree: str) -> tuple[str, ...]:
+    """It reads the words for agents in every folder above its own, and starts the servers that are named there."""
+    above = list(map(str, PurePosixPath(worktree).parents))
+    words = [posixpath.join(folder, name) for folder in above for name in ("CLAUDE.md", "CLAUDE.local.md", "AGENTS.md")]
+    # What is further up may be the user's own settings.
+    words += [posixpath.join(folder, ".claude/**") for folder in above[:2]]
+    plain = [_GLOB.sub(r"\\\g<0>", word.removesuffix("**")) + "**" * word.endswith("**") for word in words]
+    return "--strict-mcp-config", f"--settings={json.dumps({'claudeMdExcludes': plain})}"
 
 
 def _fault(lines: list[Mapping[str, Any]], result: Mapping[str, Any] | None, log: str) -> Fault | None:

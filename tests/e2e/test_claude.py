@@ -31,6 +31,11 @@ cat > .claude/settings.json <<'END'
 END
 echo done > work.txt && git add . && git commit -qm 'Do it'
 """
+# The same, for whoever starts it beside this.
+ABOVE = r"""
+echo '{"mcpServers": {"x": {"command": "touch", "args": ["'"$PWD"'/../started"]}}}' > ../.mcp.json
+echo done > work.txt && git add . && git commit -qm 'Do it'
+"""
 LIFTED = int(time.time()) + 3600
 LIE = f"Claude AI usage limit reached|{int(time.time()) + 7 * 86400}"
 SCRIPTS: dict[str, Script] = {
@@ -38,6 +43,7 @@ SCRIPTS: dict[str, Script] = {
     "review": (Turn(text="I read it.", shell=REVIEW), Turn(text="That is my verdict.")),
     "mend": (Turn(shell="echo mended > work.txt && git add . && git commit -qm 'Mend it'"), Turn(text="Mended.")),
     "silent": (Turn(text="I read it, and say nothing."),),
+    "above": (Turn(shell=ABOVE), Turn(text="All is done.")),
     "plant": (Turn(shell=PLANT), Turn(text="All is done.")),
     "slow": (Turn(shell="touch begun; sleep 600"), Turn(text="Never said.")),
     "refused": (Turn(shell="git commit -q --allow-empty -m x"), Turn(text="I was not allowed to.")),
@@ -157,6 +163,14 @@ def test_what_a_change_says_to_agents_gives_no_answer_in_its_reviewers_name(plac
 
     assert place.subjects() == ["Begin"]
     assert place.task()["waiting"]["reason"] == "AwaitingApproval"
+
+
+def test_what_an_author_leaves_above_the_worktrees_starts_nothing_in_a_review(place: AgentPlace) -> None:
+    place.reconcile("apply", "-f", reviewed(place, "above", "silent"), "--wait", code=3)
+
+    root = place.root.parent / "worktrees"
+    assert (root / ".mcp.json").exists() and not (root / "started").exists()
+    assert [run["id"].split("/")[0] for run in place.task()["runs"]].count("review") == 2
 
 
 def test_a_dead_key_uses_up_no_attempt_and_holds_the_epic(place: AgentPlace) -> None:

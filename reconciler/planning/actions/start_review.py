@@ -98,7 +98,9 @@ class StartReview(Action, frozen=True, kw_only=True):
             "attempt": str(self.n),
             "prompt_file": ports.runner.prompt_path(self.run, self.spec.checks_venue),
         }
-        started = ports.agents[spec.kind].invocation(spec, Assignment(values=values, model=self.model, usd=self.usd))
+        started = ports.agents[spec.kind].invocation(
+            spec, Assignment(values=values, model=self.model, usd=self.usd, apart=True)
+        )
         ports.runner.start(
             RunSpec(
                 id=self.run,
