@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import worlds
@@ -75,6 +78,30 @@ def test_garbage_says_nothing(kind: AgentKind, log: str) -> None:
 
 
 # --- claude --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("home", [None, ".env", ".gemini/.env"])
+@pytest.mark.parametrize("own", [None, ".env", ".gemini/.env"])
+def test_a_reviewer_that_is_gemini_has_its_settings_from_home_or_from_the_change(
+    tmp_path: Path, home: str | None, own: str | None
+) -> None:
+    (step,) = (
+        AGENTS[AgentKind.GEMINI]
+        .invocation(AgentSpec(kind=AgentKind.GEMINI), Assignment(values=VALUES, apart=True))
+        .before
+    )
+    worktree = tmp_path / "trees" / "x"
+    for file in (home and tmp_path / "home" / home, own and worktree / own):
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(str(file))
+    worktree.mkdir(parents=True, exist_ok=True)
+
+    subprocess.run(step, cwd=worktree, env={**os.environ, "HOME": str(tmp_path / "home")}, check=True)
+
+    first = next(file for file in (worktree / ".gemini/.env", worktree / ".env") if file.exists())
+    found = worktree / own if own else tmp_path / "home" / home if home else None
+    assert first.read_text() == (str(found) if found else "")
 
 
 def test_a_reviewer_that_is_claude_is_told_nothing_by_what_stands_above_its_worktree() -> None:

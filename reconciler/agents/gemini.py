@@ -22,6 +22,18 @@ _KEYLESS = re.compile(r"you must specify the \w+|set an Auth method|Please set a
 _RETRIED = re.compile(r"^Attempt \d+ failed(.*)", re.MULTILINE)
 
 
+# It takes its settings from the first of these that it finds in its own folder, in one above that, or at home. A folder above the
+# worktree of a review is where agents can write: so the first is made to be that at home, or nothing.
+_OWN_SETTINGS = """\
+test -e .gemini/.env || test -e .env && exit 0
+mkdir -p .gemini || exit
+for file in "$HOME/.gemini/.env" "$HOME/.env"; do
+  test -e "$file" && exec ln -s -- "$file" .gemini/.env
+done
+: > .gemini/.env
+"""
+
+
 class Gemini:
     """The `gemini` program. It may do everything without asking, and believes the worktree that it is started in."""
 
@@ -34,6 +46,7 @@ class Gemini:
         chosen = (f"--model={given.model}",) if given.model else ()
         resumed = (f"--resume={given.session}",) if given.session else ()
         return Invocation(
+            before=(("/bin/sh", "-c", _OWN_SETTINGS),) if given.apart else (),
             argv=("gemini", "--output-format=stream-json", "--approval-mode=yolo", "--skip-trust", *chosen, *resumed),
             pass_env=(*AgentKind.GEMINI.row.keys, "GOOGLE_APPLICATION_CREDENTIALS"),
             prompt_on_stdin=True,
