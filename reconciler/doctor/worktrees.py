@@ -18,8 +18,10 @@ from reconciler.git.places import FoundWorktree
 from reconciler.git.worktrees import MADE, Entry, WorktreeListing
 from reconciler.loop import clearing
 from reconciler.model.errors import ReconcileError
+from reconciler.model.globs import fits
 from reconciler.model.names import SALVAGE_REFS, RunKind, TaskId, branch_of, usable
 from reconciler.model.observed import Graph, Run, WorktreeFault
+from reconciler.model.told import TOLD
 from reconciler.model.venue import Venue
 from reconciler.render.failing import recalled
 from reconciler.render.words import counted
@@ -63,7 +65,8 @@ class _Standing(Struct, frozen=True):
 
 def _worktrees(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     trees = _seen(scene, site)
-    troubles = [finding for finding in (*_troubles(trees, site), *_over(trees, site)) if finding]
+    looked = (*_troubles(trees, site), *_over(trees, site), _told(scene.roots))
+    troubles = [finding for finding in looked if finding]
     yield from troubles
     if not troubles:
         live = sum(found.place.name in trees.live for found in trees.standing)
@@ -209,6 +212,15 @@ def _tasks(site: Site) -> Graph | None:
         return site.tracker.tasks()
     except ReconcileError:
         return None  # shown with the tasks themselves
+
+
+def _told(roots: Iterable[Path]) -> Diagnosis | None:
+    """Agents may write beside their own worktree, and many programs read what stands in the folders above theirs."""
+    return _warn(
+        (str(root / name) for root in roots for name in _listed(root) if fits(name, TOLD)),
+        "whoever works in a worktree there is told what these say, and any agent could have written them",
+        "read them, and remove what you did not put there",
+    )
 
 
 def _warn(names: Iterable[str], what: str, hint: str) -> Diagnosis | None:
