@@ -17,6 +17,7 @@ _NOWHERE = re.compile(
 )
 _NAMED = re.compile(r"^\s*\((?:missing|corrupt)\) (?P<path>.+) \((?P<id>[0-9a-f]{64})\)$", re.MULTILINE)
 _NAMED_MAX = 5
+_NOT_GOT = re.compile(r"Smudge error: |smudge filter lfs failed|batch response: ")
 ADVICE = (
     "add the files themselves with git-lfs installed, not what stands for them; 'git lfs fetch' gets what a remote has"
 )
@@ -65,6 +66,19 @@ def lacking(printed: str) -> str | None:
         return None
     more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
     return f"it names large files that are nowhere: {', '.join(names[:_NAMED_MAX])}{more}"
+
+
+def advice(printed: str) -> str | None:
+    """What to do where git-lfs did not get a large file, which is somewhere; None for what is not about that.
+
+    >>> advice("Smudge error: Error downloading n.bin: batch response: connection refused")
+    "a remote with its large files must answer: 'git lfs fetch' shows whether it does"
+    """
+    return (
+        "a remote with its large files must answer: 'git lfs fetch' shows whether it does"
+        if _NOT_GOT.search(printed)
+        else None
+    )
 
 
 def places(printed: str, common: Path) -> tuple[Path, ...]:

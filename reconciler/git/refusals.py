@@ -26,7 +26,9 @@ class GitError(TemporaryError):
         found = _LOCK.search(finished.err)
         complaint = finished.complaint
         value, hint = (
-            (complaint, refused.advice(complaint)) if found is None else _in_the_way(Path(os.fsdecode(found[1])))
+            (complaint, refused.advice(complaint) or large_files.advice(complaint))
+            if found is None
+            else _in_the_way(Path(os.fsdecode(found[1])))
         )
         super().__init__(f"git {args[0]} failed: {value}", delay=10.0, hint=hint)
         self.finished = finished

@@ -169,6 +169,26 @@ def test_an_agent_starts_once_a_large_file_that_was_nowhere_is_there(tmp_path: P
     place.landed()
 
 
+def test_where_the_remote_with_the_large_files_does_not_answer_it_is_said_what_must(tmp_path: Path) -> None:
+    place = Large(tmp_path)
+    remote, away = tmp_path / "remote.git", tmp_path / "away.git"
+    place.git("init", "--quiet", "--bare", str(remote))
+    place.git("remote", "add", "origin", f"file://{remote}")
+    place.git("push", "--quiet", "origin", "main")
+    shutil.rmtree(place.root / ".git/lfs/objects")
+    remote.rename(away)
+    watch = place.start("watch", "-f", str(place.work()), "--until-done")
+    try:
+        until(lambda: "'git lfs fetch' shows whether it does" in place.reconcile("status"), "it to be said", by=watch)
+        assert "'git lfs fetch'" in place.reconcile("doctor", code=1)
+        away.rename(remote)
+        until(lambda: watch.poll() is not None, "the task to be done")
+    finally:
+        watch.kill()
+        watch.communicate()
+    place.landed()
+
+
 def test_where_the_program_is_not_found_nothing_begins_and_that_is_said(tmp_path: Path) -> None:
     place = Large(tmp_path)
     place.env["PATH"] = place.env["PATH"].partition(os.pathsep)[2]
