@@ -20,9 +20,11 @@ from reconciler.model.desired import Desired
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Salvage, Unknown
+from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Action
+from reconciler.planning.notices import needy
 from reconciler.planning.plan import Plan
-from reconciler.render import document, failing, planned, text
+from reconciler.render import asking, document, failing, planned, text
 from reconciler.system import refused
 from reconciler.system.journal import Event, plain
 from reconciler.wiring import Site
@@ -47,6 +49,9 @@ class LoopSession(Struct, kw_only=True, dict=True):
     bit_by_bit: bool = False  # programs get each event as it happens, and nothing is gathered for the end
     done: list[dict[str, Any]] = field(default_factory=list)
     last_waits: dict[str, dict[str, str]] = field(default_factory=dict)  # by manifest and task
+    asking: dict[TaskId, Reason] = field(
+        default_factory=dict
+    )  # what a person has to do something about, as it was said last
     last_plan: Plan | None = None
     untold: str = ""  # why nobody could be notified, as was reported last
     unkept: dict[str, str] = field(
@@ -151,6 +156,14 @@ class LoopSession(Struct, kw_only=True, dict=True):
             self.out.chat(tick.unarchived)
             yield Event(at=tick.observed.at, event="ArchiveFailed", values={"message": tick.unarchived})
 
+    def _say_needy(self, decided: Plan) -> None:
+        """Say, once of each, which tasks have come to need a person: one who looks at this later sees nothing else of it."""
+        found = {task: word for epic in decided.epics for task, word, _ in needy(epic)}
+        new = [(task, word) for task, word in found.items() if self.asking.get(task) != word.reason]
+        self.asking = {task: word.reason for task, word in found.items()}
+        for each in planned.waiting_lines(new):
+            self.out.chat(each)
+
     def _waits(self, tick: Tick) -> Iterator[Event]:
         """Why tasks wait, where that is another reason than it was last."""
         for epic in tick.plan.epics:
@@ -232,6 +245,8 @@ class LoopSession(Struct, kw_only=True, dict=True):
             )
         events += [self._say_saved(tick, salvage) for salvage in tick.saved]
         events += [] if self.beside else self._waits(tick)
+        if self.bit_by_bit and self.out.for_people:
+            self._say_needy(tick.plan)
         events += self._unarchived(tick)
         if self.bit_by_bit:
             for event in events:
@@ -261,6 +276,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
                 "observedGeneration": epic.spec.generation,
                 "conditions": document.conditions(epic, before, tick.observed.at),
                 "failing": failing.remembered(epic),
+                "asking": asking.remembered(epic, before, tick.observed.at),
                 "invalid": epic.spec.invalid,
             }
             self.site.recorded.write_status(epic.name, fields)

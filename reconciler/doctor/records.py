@@ -25,8 +25,8 @@ from reconciler.model.values import replace
 from reconciler.planning import agent_gate, asked, base_checks
 from reconciler.planning.epic_clashes import clashes
 from reconciler.planning.graph import Index
-from reconciler.render import failing, slow_calls
-from reconciler.render.words import counted
+from reconciler.render import asking, failing, slow_calls
+from reconciler.render.words import counted, span, stamped
 from reconciler.system import lock
 from reconciler.wiring import Site
 
@@ -39,7 +39,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="checks", look=lambda: _checks(scene, site))
     yield Probe(name="flaky checks", look=lambda: _flaky(scene, site))
     yield Probe(name="failing", look=lambda: _failing(scene, site))
-    yield Probe(name="attention", look=lambda: _attention(site))
+    yield Probe(name="attention", look=lambda: _attention(scene, site))
     yield Probe(name="agents", look=lambda: _agents(scene, site))
     yield Probe(name="tasks", look=lambda: _tasks(site))
 
@@ -183,17 +183,27 @@ def _failing(scene: Scene, site: Site) -> Iterator[Diagnosis]:
         yield Diagnosis(name="failing", state=State.PROBLEM, found=of, message=text, hint=hint)
 
 
-def _attention(site: Site) -> Iterator[Diagnosis]:
+def _attention(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Which manifests stand still until a person does something about a task, or left something behind: as it was seen last.
 
     What is wrong with a whole manifest, and what goes wrong at every try, is said where that is looked at.
     """
     left = "" if site.acting else " (as it was seen last; no reconciler is running)"
     for name, status in site.statuses().items():
+        asked = asking.recalled(status)
+        if asked:
+            task, each = min(asked.items(), key=lambda each: each[1]["since"])
+            ago, others = span((scene.now - stamped(each["since"])).total_seconds()), len(asked) - 1
+            more = f"; {counted(others, 'more task needs', 'more tasks need')} a person" if others else ""
+            message = f"{task}: {each['message']} (for {ago}){more}{left}"
+            found, hint = f"{name}: {each['reason']}", f"reconcile status {name}"
+            yield Diagnosis(name="attention", state=State.WARNING, found=found, message=message, hint=hint)
         listed = status.get("conditions")
         for each in listed if isinstance(listed, list) else ():
             match each:
-                case {"type": "Converged", "status": "False", "reason": str(word), "message": str(message)}:
+                case {"type": "Converged", "status": "False", "reason": str(word), "message": str(message)} if (
+                    not asked
+                ):
                     said = _of_a_task(word, Awaits.PERSON)
                 case {"type": "Degraded", "status": "True", "reason": str(word), "message": str(message)}:
                     said = _of_a_task(word, Awaits.PERSON, Awaits.NOTHING) and not status.get("failing")

@@ -170,12 +170,8 @@ def told_of(lines: Iterable[Mapping[str, object]]) -> Told:
 
 
 def _for_people(epic: EpicPlan) -> Iterator[Notice]:
-    jobs = {job.task.id: job for job in epic.jobs}
     titles = {task.id: task.title for task in epic.epic_tasks.members} if epic.epic_tasks else {}
-    for task, word in epic.waiting.items():
-        job = jobs.get(task)
-        if not _asks(epic, task, word, job):
-            continue
+    for task, word, job in needy(epic):
         # Started over and back again, it is another occurrence.
         runs = () if job is None or isinstance(job.runs, Unknown) else job.runs
         n, since = max((run.id.n for run in runs), default=0), job.since.n if job and job.since else 0
@@ -187,6 +183,14 @@ def _for_people(epic: EpicPlan) -> Iterator[Notice]:
             task=task,
             title=_text(titles.get(task, ""), TITLE_MAX),
         )
+
+
+def needy(epic: EpicPlan) -> Iterator[tuple[TaskId, Waiting, Job | None]]:
+    """The tasks about which a person has to do something who may not know it, and why."""
+    jobs = {job.task.id: job for job in epic.jobs}
+    for task, word in epic.waiting.items():
+        if _asks(epic, task, word, jobs.get(task)):
+            yield task, word, jobs.get(task)
 
 
 def _asks(epic: EpicPlan, task: TaskId, word: Waiting, job: Job | None) -> bool:

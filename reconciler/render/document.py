@@ -23,7 +23,7 @@ from reconciler.planning.forecast import Forecast
 from reconciler.planning.graph import Index, order
 from reconciler.planning.jobs import owners
 from reconciler.planning.plan import EpicPlan, Plan
-from reconciler.render import failing
+from reconciler.render import asking, failing
 from reconciler.render.conditions import Condition, conditions, observed_generation
 from reconciler.render.entry import GROUPS, entry, group, merged, phase, run_record, unread, waiting
 from reconciler.render.landed import as_it_landed
@@ -203,8 +203,11 @@ def _plain(value: object) -> Any:
 def _epic_status(epic: EpicPlan, observed: Observed, recorded: Mapping[str, Any], every: bool) -> Document:
     done = {} if every else finished(epic, observed)
     found = subjects(epic, observed, but=done)
+    asked = asking.recalled(recorded)
     tasks = (
-        [entry(subject) for subject in found] if epic.epic_tasks else [unread(each) for each in running(epic, observed)]
+        [asking.dated(entry(subject), asked) for subject in found]
+        if epic.epic_tasks
+        else [unread(each) for each in running(epic, observed)]
     )
     return {
         "name": epic.name,

@@ -71,9 +71,14 @@ def attention(decided: Plan) -> Iterator[str]:
         handed = _handed(epic)
         needing = [] if epic.held else [task for task in waiting_order(epic) if _for_a_person(epic, task, handed)]
         needing = [task for task in needing if epic.waiting[task] != epic.degraded]  # that is a line of its own
-        yield from (waiting_line(task, epic.waiting[task]) for task in needing[:ATTENTION_MAX])
-        if (more := len(needing) - ATTENTION_MAX) > 0:
-            yield f"and {more} more of {line(epic.name)}: see 'reconcile status'"
+        yield from waiting_lines([(task, epic.waiting[task]) for task in needing], f" of {line(epic.name)}")
+
+
+def waiting_lines(found: Sequence[tuple[str, Waiting]], of: str = "") -> Iterator[str]:
+    """A line for each of these tasks; of many only for some."""
+    yield from (waiting_line(task, word) for task, word in found[:ATTENTION_MAX])
+    if (more := len(found) - ATTENTION_MAX) > 0:
+        yield f"and {more} more{of}: see 'reconcile status'"
 
 
 def waiting_line(task: str, word: Waiting) -> str:

@@ -26,6 +26,7 @@ Entry = dict[str, Any]
 NOTHING_RECORDED = "No manifest is applied; run 'reconcile apply -f FILE'"
 BAR = 20
 QUIET_S = 120
+OLD_S = 60  # from then on it is said for how long somebody is needed
 TITLE_MAX = 72
 SECTIONS = {
     "person": ("Needs attention", "bold red"),
@@ -70,6 +71,8 @@ def why(entry: Entry, now: datetime, *, in_a_word: bool = True) -> Text:
     shown = Text(line(word["message"]))
     if still := quiet(entry, now):
         shown.append(f"; quiet for {still}", "yellow")
+    if "since" in word and (age_s := (now - stamped(word["since"])).total_seconds()) >= OLD_S:
+        shown.append(f" (for {span(age_s)})")
     if "until" in word:
         shown.append(f" (in {span((stamped(word['until']) - now).total_seconds())})")
     return shown.append(f"  ({word['reason']})", "dim") if in_a_word else shown
@@ -173,7 +176,7 @@ def quiet(entry: Entry, now: datetime) -> str:
 
 def _epic(epic: dict[str, Any], now: datetime) -> Iterator[RenderableType]:
     yield _heading(epic)
-    yield _conditions(epic["conditions"])
+    yield _conditions(epic["conditions"], now)
     if green := base_words(epic["base"]):
         yield Rows(rows=[Row(cells=(Text("base", "dim"),), note=Text(line(green)))], yields=0)
     yield from withheld_rows(epic["withheld"])
@@ -225,16 +228,18 @@ def withheld_rows(changes: Sequence[str]) -> Iterator[Rows]:
         yield Rows(rows=[Row(cells=(Text("withheld", "yellow"),), note=Text(each)) for each in changes], yields=0)
 
 
-def _conditions(found: Sequence[dict[str, str]]) -> Rows:
-    return Rows(rows=[_condition(condition) for condition in telling(found)], yields=0)
+def _conditions(found: Sequence[dict[str, str]], now: datetime) -> Rows:
+    return Rows(rows=[_condition(condition, now) for condition in telling(found)], yields=0)
 
 
-def _condition(condition: dict[str, str]) -> Row:
+def _condition(condition: dict[str, str], now: datetime) -> Row:
     name, reason = condition["type"], condition["reason"]
     if condition["status"] != "True":
         name = reason  # not converged: only why is news
     message = name if reason == name else f"{name} ({reason})"
-    return Row(cells=(Text(message, _COLOURS.get(name, "yellow")),), note=Text(line(condition["message"])))
+    age_s = (now - stamped(condition["lastTransitionTime"])).total_seconds()
+    since = f" (for {span(age_s)})" if name == "Degraded" and age_s >= OLD_S else ""
+    return Row(cells=(Text(message, _COLOURS.get(name, "yellow")),), note=Text(line(condition["message"]) + since))
 
 
 def _sections(tasks: Sequence[Entry]) -> dict[str, list[Entry]]:

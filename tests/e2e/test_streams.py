@@ -6,11 +6,12 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from strangers import Place
-from waiting import run
+from waiting import ended, run, until
 
 COMMANDS = pytest.mark.parametrize(
     "words", [("status",), ("status", "--json"), ("schema", "Epic"), ("--help",)], ids=" ".join
@@ -91,6 +92,23 @@ def test_a_watch_in_a_pipe_begins_every_line_of_what_happens_with_the_time(tmp_p
     assert happened and all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  \S", line) for line in happened)
     assert sum("  Land  " in line for line in happened) == 2
     assert summary == "Up to date: everything matches the manifest."
+
+
+def test_a_watch_says_once_that_a_task_has_come_to_need_a_person(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    agent = {"argv": ["sh", "-c", "echo theirs > new.txt && git add . && git commit -qm work"]}
+    manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent)
+    (place.root / "new.txt").write_text("mine\n")
+    place.reconcile("apply", "-f", str(manifest))
+    watch = place.start("watch", "--interval", "1s")
+    (task,) = [task["id"] for title, task in place.tasks().items() if title == "Do a"]
+    until(lambda: place.json("describe", task)["waiting"]["reason"] == "CheckoutInTheWay", by=watch)
+    time.sleep(3)  # looks at which nothing is new
+    watch.terminate()
+    _, told = ended(watch)
+
+    lines = [line for line in told.splitlines() if "CheckoutInTheWay" in line]
+    assert len(lines) == 1 and "new.txt" in lines[0] and "commit them, stash them or move them away" in lines[0]
 
 
 def test_a_watch_for_programs_prints_each_event_as_it_happens_and_at_the_end_what_waits(tmp_path: Path) -> None:

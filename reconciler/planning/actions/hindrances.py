@@ -95,13 +95,17 @@ def _obstacle(job: Job, candidate: Candidate) -> Waiting | None:
     if base.checkout is None:
         return None
     if base.checkout.busy:
-        return Waiting(Reason.CHECKOUT_IN_THE_WAY, f"{base.checkout.path} is in the middle of a {base.checkout.busy}")
+        return Waiting(
+            Reason.CHECKOUT_IN_THE_WAY,
+            f"{base.checkout.path} is in the middle of a {base.checkout.busy}; finish it, or abort it",
+        )
     touched = overlap(base.checkout.dirty or frozenset(), candidate.changed)
     if touched:
         names = ", ".join(touched[:5])
         return Waiting(
             Reason.CHECKOUT_IN_THE_WAY,
-            f"{base.checkout.path} has uncommitted changes to files that merging it would change: {names}",
+            f"{base.checkout.path} has uncommitted changes to files that merging it would change: {names}; "
+            "commit them, stash them or move them away",
         )
     return None
 
