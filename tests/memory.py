@@ -25,8 +25,10 @@ from reconciler.model.observed import (
     Candidate,
     Cause,
     Checkout,
+    CheckResult,
     Conflict,
     Exit,
+    ForgeCheck,
     Landing,
     MergeStep,
     Occupant,
@@ -35,9 +37,11 @@ from reconciler.model.observed import (
     Rejection,
     RetryPoint,
     Room,
+    Rules,
     Run,
     RunState,
     Salvage,
+    StagedCheck,
     StopWhy,
     Task,
     Upon,
@@ -134,6 +138,9 @@ class World:
     free: Room = field(default_factory=Room)
     occupied: dict[TaskId, Occupant] = field(default_factory=dict)
     in_the_way: frozenset[str] = frozenset()
+    stagings: dict[RunId, StagedCheck] = field(default_factory=dict)  # what was pushed to staging branches
+    pushes: list[Sha] = field(default_factory=list)  # the trees that were
+    rules: Rules | None = None
     applied_tasks: dict[tuple[str, str], InlineTask] = field(default_factory=dict)
     upon: dict[TaskId, Upon] = field(default_factory=dict)
     rivals: set[frozenset[str]] = field(default_factory=set)  # pairs of patches that git can't merge
@@ -489,7 +496,8 @@ class World:
 
     def base(self, name: str, *, push: bool = False, look: bool = True) -> Base:
         self._up("base")
-        return Base(name=name, head=self.main, checkout=Checkout(path="/repo", dirty=self.in_the_way if look else None))
+        checkout = None if self.rules else Checkout(path="/repo", dirty=self.in_the_way if look else None)
+        return Base(name=name, head=self.main, checkout=checkout, rules=self.rules)
 
     def pull_requests(self) -> dict[TaskId, PullRequest]:
         self._up("forge")
@@ -565,6 +573,59 @@ class World:
     def candidate_commit(self, order: LandOrder) -> Sha:
         return Sha(f"merged-{order.expected.tree}")
 
+    def staged(self) -> tuple[StagedCheck, ...]:
+        self._up("forge")
+        return tuple(self.stagings.values())
+
+    def runs_when_staged(self, base: Sha) -> bool:
+        return True
+
+    def stage(self, order: LandOrder, run: Run) -> None:
+        for each in order.whole if run.heads else ():
+            seen = next((pull for pull in self.pull_requests().values() if pull.task == each.task), None)
+            self._promise(seen is not None and seen.head == each.expected.head, f"{each.task}: another head was staged")
+            yes = seen is not None and seen.approved == seen.head
+            self._promise(
+                yes or not any(".github" in path for path in each.expected.changed), f"{each.task}: ran unread"
+            )
+        if run.id not in self.stagings:
+            self._note_staging(order, run)
+        if not self.stagings[run.id].there:
+            self._push_staging(run.id)
+
+    @effect
+    def _note_staging(self, order: LandOrder, run: Run) -> None:
+        taken = {each.branch for each in self.stagings.values() if each.run.exit is None or each.there}
+        branch = next(name for n in range(1, 99) if (name := f"reconcile/staging/{n}") not in taken)
+        run = replace(run, commit=Sha(f"staged-{run.id}"), started_at=self.now, state=RunState.RUNNING)
+        self.stagings[run.id] = StagedCheck(run=run, base=order.base, branch=branch, there=False)
+
+    @effect
+    def _push_staging(self, run: RunId) -> None:
+        staged = self.stagings[run] = replace(self.stagings[run], there=True)
+        self.pushes.append(staged.run.tree or Sha(""))
+
+    def clear_staging(self, run: RunId, end: Exit, remark: str) -> None:
+        if self.stagings[run].run.exit is None:
+            self._note_end(run, end, remark)
+        if self.stagings[run].there:
+            self._delete_staging(run)
+
+    @effect
+    def _note_end(self, run: RunId, end: Exit, remark: str) -> None:
+        each = self.stagings[run]
+        self.stagings[run] = replace(each, run=replace(each.run, exit=end, remark=remark, state=RunState.ENDED))
+
+    @effect
+    def _delete_staging(self, run: RunId) -> None:
+        self.stagings[run] = replace(self.stagings[run], there=False)
+
+    def test_staged(self, run: RunId, result: CheckResult = CheckResult.PASSED, name: str = "ci") -> None:
+        """The forge runs what it has on a staging branch."""
+        check = ForgeCheck(name=name, result=result, url="https://ci", summary="it broke")
+        over = None if result is CheckResult.PENDING else self.now
+        self.stagings[run] = replace(self.stagings[run], checks=(check,), settled_at=over)
+
     @effect
     def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "", onto: str = "") -> PrNumber:
         if self.heads.get(task) != head:
@@ -620,6 +681,10 @@ class World:
     def _passed(self, order: LandOrder) -> bool:
         if not self.checked:
             return True
+        for each in self.stagings.values():
+            green = each.checks and all(check.result is CheckResult.PASSED for check in each.checks)
+            if each.run.tree == order.expected.tree and green:
+                return True
         checks = [r for r in self.processes.values() if r.id.kind is RunKind.CHECK]
         return any(r.id.subject.startswith(order.expected.tree[:12]) and r.exit and r.exit.well for r in checks)
 

@@ -143,7 +143,7 @@ BREAKS = (
     Break(
         "no check at all counts as green",
         "reconciler/planning/forge_checks.py",
-        "    if policy.checks or policy.no_checks is NoChecks.ALLOW:\n",
+        "    if policy.tests or policy.no_checks is NoChecks.ALLOW:\n",
         "    if True:\n",
         "tests/test_plans.py",
     ),
@@ -955,7 +955,7 @@ BREAKS = (
     Break(
         "who stands on top is blamed for what those beneath have broken",
         "reconciler/planning/proofs.py",
-        "        if run.below is None or passes(observed, spec, run.below)\n",
+        "        if run.below is None or passes(observed, spec, run.below, staged=run.commit is not None)\n",
         "",
         "tests/test_landing_line.py",
     ),
@@ -1025,7 +1025,7 @@ BREAKS = (
     Break(
         "what passed without a check that is to be run passes with it",
         "reconciler/planning/asked.py",
-        "    return found or checks\n",
+        "    return (*(found or checks), *spec.merge.staged)\n",
         "    return tuple(check for check in checks if not check.paths) or checks\n",
         "tests/test_plans.py",
     ),
@@ -1168,6 +1168,48 @@ BREAKS = (
         "            if not self._checkout.lacks:\n",
         "            if True:\n",
         "tests/processes/test_machines.py",
+    ),
+    Break(
+        "a staged verdict of another commit counts",
+        "reconciler/forges/github/staging.py",
+        "        shown = self._look.last.staged.get(record.commit)\n",
+        "        shown = next(iter(self._look.last.staged.values()), None)\n",
+        "tests/adapters/test_github_staging.py",
+    ),
+    Break(
+        "a staging branch that somebody else made is overwritten",
+        "reconciler/forges/github/staging.py",
+        "            if branch not in there or (branch, there[branch]) in ours:\n",
+        "            if True:\n",
+        "tests/adapters/test_github_staging.py",
+    ),
+    Break(
+        "what is staged again is the commit of which the verdict is known",
+        "reconciler/forges/github/staging.py",
+        "        if n == 1:\n            return made\n",
+        "        return made\n",
+        "tests/adapters/test_github_staging.py",
+    ),
+    Break(
+        "what only a person may let land is staged before they have seen it",
+        "reconciler/planning/offer.py",
+        "        return pull.approved == pull.head or not unread\n",
+        "        return True\n",
+        "tests/test_staging.py",
+    ),
+    Break(
+        "a staged commit that no check was run on is green",
+        "reconciler/planning/forge_checks.py",
+        '    if now - since <= SHOWS_UP_WITHIN:\n        return ForgeVerdict(CheckResult.PENDING, "no check is there yet", now + LOOK_AGAIN)\n',
+        "    if not staged.checks:\n        return GREEN\n",
+        "tests/test_staging.py",
+    ),
+    Break(
+        "what passed here lands although its forge has yet to test it",
+        "reconciler/planning/proofs.py",
+        "    return staged if passed else own\n",
+        "    return own\n",
+        "tests/test_staging.py",
     ),
 )
 

@@ -12,6 +12,7 @@ EVERY = sorted(
     key=lambda kind: kind.__name__,
 )
 BY_MERGE = {
+    "ClearStaging",
     "CloseEpic",
     "ClosePullRequest",
     "CloseTask",
@@ -28,6 +29,7 @@ BY_MERGE = {
     "RemoveWorktree",
     "RerunChecks",
     "SetPhase",
+    "StageChecks",
     "StartCheck",
     "UpdateBranch",
     "Unstack",

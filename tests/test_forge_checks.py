@@ -244,3 +244,28 @@ def test_only_what_is_all_green_is_green(checks: list[ForgeCheck]) -> None:
     pull = worlds.a_pull(checks=tuple(checks), seen_at=ago(60))
     green = judged(pull, RULES, POLICY, NOW).result is CheckResult.PASSED
     assert green == (bool(checks) and all(check.result is CheckResult.PASSED for check in checks))
+
+
+@pytest.mark.parametrize(
+    ("names", "there", "result"),
+    [
+        (("build",), {}, CheckResult.PASSED),  # a head need not have what is asked of what is staged
+        (("build",), {"build": "failed"}, CheckResult.FAILED),
+        (("build",), {"lint": "failed"}, CheckResult.PASSED),  # nobody asks for that one
+        ((), {"lint": "failed"}, CheckResult.FAILED),
+        ((), {}, CheckResult.PASSED),
+    ],
+)
+def test_where_the_forge_tests_what_is_staged_a_head_must_only_not_be_red(
+    names: tuple[str, ...], there: dict[str, str], result: CheckResult
+) -> None:
+    checks = tuple(ForgeCheck(name=name, result=CheckResult(said), number=1) for name, said in there.items())
+    pull = worlds.a_pull(checks=checks, seen_at=ago(60))
+    policy = MergePolicy(staging=True, required_checks=names)
+    assert judged(pull, RULES, policy, NOW).result is result
+
+
+def test_what_rules_require_of_a_head_it_must_have_whatever_is_staged() -> None:
+    rules = Rules(forge="GitHub", required=("ci",))
+    pull = worlds.a_pull(checks=(), seen_at=ago(60))
+    assert judged(pull, rules, MergePolicy(staging=True), NOW).result is CheckResult.PENDING

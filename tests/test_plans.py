@@ -25,6 +25,7 @@ import yaml
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.agent_spec import Override
 from reconciler.model.changes import Diff, File
+from reconciler.model.checks import Check
 from reconciler.model.desired import (
     Budget,
     Comments,
@@ -65,8 +66,10 @@ from reconciler.model.observed import (
     Room,
     Rules,
     Run,
+    RunState,
     Salvage,
     Says,
+    StagedCheck,
     Standing,
     Task,
     Thread,
@@ -291,6 +294,7 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     found["trackers"] = world.pop("trackers", {})
     found["unwritable"] = world.pop("unwritable", {})
     found["remotes"] = world.pop("remotes", {})
+    found["unstaged"] = world.pop("unstaged", {})
     found["check_worktrees"] = {
         made.subject(TaskId(task)): f"/worktrees/.checks/{task}" for task in world.pop("check_worktrees", [])
     }
@@ -362,7 +366,7 @@ class _World:
         )  # fmt: skip
         self.found: dict[str, Any] = {name: {} for name in by_task}
         self.found["touched"], self.found["past"], self.found["stacks"] = {}, {}, {}
-        self.found["authors_words"] = {}
+        self.found["authors_words"], self.found["staged"] = {}, {}
         self.found["checks"] = []
         self.found["merged_by_hand"] = frozenset()
         self.found["repaired"] = frozenset()
@@ -371,6 +375,7 @@ class _World:
         tell = {
             "runs": self._runs, "worktree": self._worktree, "branch": self._branch, "pull_request": self._pull,
             "changes": self._changes, "conflict": self._conflict, "checks": self._checks, "landed": self._landed,
+            "staged": self._staged,
             "since": self._since, "occupant": self._occupant, "failure": self._failure,
             "on_the_base": self._on_the_base, "touched": self._touched, "stack": self._stack, "changed": self._changed, "left": self._left, "diff": self._diff, "reviews": self._reviews,
         }  # fmt: skip
@@ -529,6 +534,36 @@ class _World:
             if stale == "unavailable":
                 run = replace(run, exit=worlds.an_exit(code=None, cause="unavailable"))
             self.found["checks"].append(run)
+
+    def _staged(self, id: TaskId, results: list[str]) -> None:
+        """What its forge's checks came to on staging branches: the newest still stands there. `on main`: of the base."""
+        self.found.setdefault("recent", {"main": (BaseCommit(worlds.BASE, _BASE_TREE),)})
+        for n, said in enumerate(results, start=1):
+            result, of_the_base = CheckResult(said.removesuffix(" on main")), said.endswith(" on main")
+            tree = _BASE_TREE if of_the_base else _tree(id)
+            over = result in (CheckResult.PASSED, CheckResult.FAILED)
+            run = Run(
+                id=RunId(RunKind.CHECK, check_subject(tree, (Check.of_the_forge(()).key,)), n),
+                task=id,
+                manifest="all",
+                state=RunState.ENDED if over else RunState.RUNNING,
+                tree=tree,
+                baseline=worlds.HEAD,
+                base_tip=worlds.BASE,
+                heads=() if of_the_base else (worlds.HEAD,),
+                commit=worlds.OTHER,
+                started_at=worlds.ago(60),
+                exit=worlds.an_exit(code=0 if result is CheckResult.PASSED else 1) if over else None,
+                remark="ci (https://ci)" if result is CheckResult.FAILED else "",
+            )
+            self.found["checks"].append(run)
+            self.found["staged"][run.id] = StagedCheck(
+                run=run,
+                base="main",
+                branch=f"reconcile/staging/{n}",
+                there=said == results[-1],
+                checks=(ForgeCheck(name="ci", result=result),),
+            )
 
     def _landed(self, id: TaskId, said: dict[str, Any]) -> None:
         landing = {"head": worlds.HEAD, "commit": worlds.OTHER, "at": worlds.ago(60), **_commits(_timed(said))}

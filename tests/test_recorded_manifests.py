@@ -56,7 +56,7 @@ FULL = EpicSpec(
     suspend=True,
     max_agents=0,
     tracker=TrackerKind.JSONL,
-    forge=ForgeKind.LOCAL,
+    forge=ForgeKind.GITHUB,
     stack=True,
     agent=AgentSpec(
         kind=AgentKind.CLAUDE,
@@ -108,6 +108,7 @@ FULL = EpicSpec(
         parallel=2,
         retries=0,
         every_commit=True,
+        staging=True,
         on_conflict=OnConflict.BLOCK,
         delete_branch=False,
     ),
@@ -192,7 +193,7 @@ def test_the_file_is_a_manifest_that_people_can_read(kept, state):
     assert (said["spec"]["maxAgents"], said["spec"]["agent"]["timeout"]) == (0, "90s")
     assert (said["spec"]["base"], said["spec"]["mergePolicy"]["queue"]) == (
         "012",
-        {"parallel": 2, "retries": 0, "everyCommit": True},
+        {"parallel": 2, "retries": 0, "everyCommit": True, "staging": True},
     )
 
 

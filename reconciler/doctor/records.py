@@ -15,7 +15,8 @@ from typing import Any
 from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.loop.asking import ask
-from reconciler.loop.foreseen import doubtful, unaskable
+from reconciler.loop.foreseen import doubtful, unaskable, unstaged
+from reconciler.model.checks import STAGING
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import RunKind
 from reconciler.model.observed import Run, Unknown
@@ -129,17 +130,24 @@ def _clashes(scene: Scene, site: Site) -> list[Diagnosis]:
 def _checks(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Whether what the checks of every manifest begin with is there, as far as that can be seen."""
     statuses = site.statuses()
+    if any(spec.merge.staging for spec in scene.epics):
+        ask(site.forge.pull_requests)  # where the bases are there is known from then on
     for spec in scene.epics:
         base = ask(partial(site.forge.base, spec.base, look=False))  # one that is gone is reported by itself
-        why = unaskable(site.ports, spec, base) or _red_base(statuses.get(spec.name, {}))
-        found = f"{spec.name}: {', '.join(spec.merge.commands)}"
+        why = (
+            unaskable(site.ports, spec, base)
+            or unstaged(site.ports, spec, base)
+            or _red_base(statuses.get(spec.name, {}))
+        )
+        staged = [f"GitHub's own on {STAGING}**"] if spec.merge.staging else []
+        found = f"{spec.name}: {', '.join([*spec.merge.commands, *staged])}"
         if why:
             message, _, hint = why.partition("; ")
             yield Diagnosis(name="checks", state=State.PROBLEM, found=found, message=message, hint=hint)
         elif doubt := None if _passed(site, spec) else doubtful(site.ports, spec, base):
             message, _, hint = doubt.partition("; ")
             yield Diagnosis(name="checks", state=State.WARNING, found=found, message=message, hint=hint)
-        elif spec.merge.checks:
+        elif spec.merge.tests:
             yield Diagnosis(name="checks", found=found)
 
 

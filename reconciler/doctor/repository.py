@@ -19,6 +19,7 @@ from reconciler.landing import filtered
 from reconciler.landing.checkouts import locked_by_us
 from reconciler.landing.merge_tree import MergeTrees
 from reconciler.landing.remotes import Remote, Remotes
+from reconciler.loop.asking import ask, known_or
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import BRANCH_PREFIX, Sha
@@ -194,8 +195,19 @@ def _forges(scene: Scene, site: Site) -> Iterator[Diagnosis]:
         )
 
 
+def _staging(forge: GitHubForge, epics: Sequence[EpicSpec]) -> Iterator[Diagnosis]:
+    """Whether what is to be tested there finds its staging branches free."""
+    for base in {spec.base for spec in epics if spec.merge.staging}:
+        strange = known_or(ask(partial(forge.strange_staging, base)), ())
+        if strange:
+            message = "were not made here, and are left alone; other names are taken"
+            hint = "delete them there if nobody needs them"
+            yield Diagnosis(name="forge", state=State.WARNING, found=named(strange), message=message, hint=hint)
+
+
 def _github(forge: GitHubForge, epics: Sequence[EpicSpec]) -> Iterator[Diagnosis]:
     """Whether GitHub lets us do what is to be done there."""
+    yield from _staging(forge, epics)
     found = f"github ({forge.slug})"
     if trouble := forge.trouble:
         yield Diagnosis(name="forge", state=State.PROBLEM, found=found, message=trouble)

@@ -18,7 +18,7 @@ from reconciler.landing.merge_tree import Merged, MergeTree
 from reconciler.landing.merging import merge
 from reconciler.landing.signature import Signature
 from reconciler.model.desired import MergeMethod
-from reconciler.model.errors import ChangedError, PermanentError, UnfitError
+from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UnfitError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Candidate, Chain, MergeStep
 from reconciler.model.ports import LandOrder
@@ -60,6 +60,16 @@ class Commits:
             self._candidates.lands_as(base, steps[:n], commit)
             made.append(commit)
         return tuple(made)
+
+    def or_tested(self, made: Sha, tested: Sha | None) -> Sha:
+        """A commit that was made; where the forge's own checks passed on one of just the same, that one."""
+        if tested in (None, made):
+            return made
+        try:
+            mine, theirs = objects.commits(self._git, made, tested)
+        except ReconcileError:
+            return made  # somebody has cleared it away
+        return tested if (mine.tree, mine.parents) == (theirs.tree, theirs.parents) else made
 
     def forget(self) -> None:
         """Make each again: what was made may be gone by now, or would be another."""

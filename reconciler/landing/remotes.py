@@ -223,6 +223,13 @@ class Remotes:
         """Where a branch is now on the remote of `base`; its objects need not be here."""
         return self._listed(self.of(base), branch)
 
+    def branches(self, base: str, below: str) -> dict[str, Sha]:
+        """The branches on the remote of `base` whose names begin so, and where they are."""
+        remote = self.of(base)
+        lines = self._ask(remote, "ls-remote", "--", remote.address, f"{HEADS}{below}*").text.splitlines()
+        rows = (line.split("\t", 1) for line in lines)
+        return {ref.removeprefix(HEADS): Sha(sha) for sha, ref in rows if ref.startswith(HEADS + below)}
+
     def _listed(self, remote: Remote, branch: str) -> Sha | None:
         listed = self._ask(remote, "ls-remote", "--", remote.address, HEADS + branch).text.split()
         return Sha(listed[0]) if listed else None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from reconciler.loop.asking import ask, known_or
+from reconciler.model.checks import STAGING
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.observed import Base, Unknown
 from reconciler.model.ports import Ports
@@ -49,6 +50,18 @@ def doubtful(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str |
                 f"check {n} can't be run, unless one before it mends that: {why}, or fix mergePolicy.checks and apply"
             )
     return None
+
+
+def unstaged(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
+    """Why the forge would run nothing on what is staged for it, as far as that can be seen before it is."""
+    if not spec.merge.staging or not isinstance(base, Base):
+        return None
+    if known_or(ask(partial(ports.forge.runs_when_staged, base.head)), True):
+        return None
+    return (
+        f"'queue.staging' has GitHub test what is pushed to '{STAGING}**', and no workflow of {base.name} names that: "
+        f"add it to one ('on: {{push: {{branches: [\"{STAGING}**\"]}}}}'), or take 'queue.staging' out"
+    )
 
 
 def _unfit(ports: Ports, spec: EpicSpec, base: Base, check: str) -> str | None:

@@ -65,6 +65,6 @@ def printed(
     """The last words of the checks that are red on a base as it is."""
     lines = ((spec, recent.get(spec.base, ())) for spec in desired.epics)
     trees = ((spec, line[0].tree) for spec, line in lines if not isinstance(line, Unknown) and line)
-    red = {run.id for spec, tree in trees for run in _red(checks.get(tree, ()), spec)}
+    red = {run.id for spec, tree in trees for run in _red(checks.get(tree, ()), spec) if not run.commit}
     fields = {run: known_or(ask(partial(ports.runner.log_tail, run, PRINTED_MAX)), "") for run in red}
     return {run: " ".join(text.split()) for run, text in fields.items()}

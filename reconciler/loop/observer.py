@@ -18,7 +18,7 @@ from reconciler.loop.grouped_runs import by_head, by_subject, by_task, by_tree, 
 from reconciler.loop.measured import Bases, Measured, repaired
 from reconciler.loop.memo import Memo
 from reconciler.model.desired import Desired
-from reconciler.model.names import Sha, TaskId, usable
+from reconciler.model.names import RunId, Sha, TaskId, usable
 from reconciler.model.observed import (
     Base,
     Branch,
@@ -30,6 +30,7 @@ from reconciler.model.observed import (
     PullState,
     Room,
     Run,
+    StagedCheck,
     Unknown,
     Upon,
     Worktree,
@@ -38,6 +39,7 @@ from reconciler.model.observed import (
 from reconciler.model.ports import Ports
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
+from reconciler.planning import staging
 from reconciler.planning.graph import Index
 from reconciler.planning.jobs import group_tasks, owners
 
@@ -78,7 +80,9 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         partial(look.landings, since, landed)
     )  # first: by these it is known which candidates are as good as new
     candidates = look.candidates(pulls)
-    checks, on_trees = by_subject(runs, memo), by_tree(runs, memo)
+    staged = ask(ports.forge.staged)
+    tested = _tested(runs, staged, desired, look.bases, circumstances.at)
+    checks, on_trees = by_subject(tested, memo), by_tree(tested, memo)
     recent, read = look.recent(), reviews(runs, memo)
     return Observed(
         at=circumstances.at,
@@ -94,6 +98,8 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         authors_words=authors.words(ports, work, read, pulls, memo),
         unaskable={s.name: why for s in desired.epics if (why := foreseen.unaskable(ports, s, look.bases.get(s.base)))},
         doubtful={s.name: why for s in desired.epics if (why := foreseen.doubtful(ports, s, look.bases.get(s.base)))},
+        staged={} if isinstance(staged, Unknown) else {each.run.id: each for each in staged},
+        unstaged={s.name: why for s in desired.epics if (why := foreseen.unstaged(ports, s, look.bases.get(s.base)))},
         since={} if isinstance(since, Unknown) else since,
         occupants=_occupants(ports, work, worktrees),
         worktrees=worktrees,
@@ -111,7 +117,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         touched=memo.touched_by(work),
         past=memo.past,
         landed={} if isinstance(landed, Unknown) else {name: len(each) for name, each in landed.items()},
-        checks_of=by_head(runs, memo),
+        checks_of=by_head(tested, memo),
         checks_at=on_trees,
         repaired=repaired(ports, work, candidates),
         merged_by_hand=look.merged_by_hand(pulls, branches, candidates),
@@ -157,6 +163,21 @@ def _stacks(
         if not landed and (here or (offered and holds(offered, upon))):
             found[task] = replace(upon, here=here)
     return found
+
+
+def _tested(
+    runs: Mapping[RunId, Run] | Unknown,
+    staged: Sequence[StagedCheck] | Unknown,
+    desired: Desired,
+    bases: Bases,
+    at: datetime,
+) -> Mapping[RunId, Run] | Unknown:
+    """The runs, with what the forge runs on staging branches. Where that is silent, nobody knows what has passed."""
+    if isinstance(staged, Unknown):
+        return staged if any(spec.merge.staging for spec in desired.epics) else runs
+    if isinstance(runs, Unknown) or not staged:
+        return runs
+    return {**runs, **dict(staging.as_runs(staged, {spec.name: spec for spec in desired.epics}, bases, at))}
 
 
 # --- other readings -------------------------------------------------------------------------------------------

@@ -78,6 +78,13 @@ class Queue(Fields):
         "made on the base has passed the checks.",
         examples=[True],
     )
+    staging: bool = Field(
+        default=False,
+        description="Have GitHub test what lands, several changes together: what would land is pushed to 'reconcile/staging/1' "
+        "and so on, as many at once as parallel says, and what the workflows that run on such pushes say is what counts. They "
+        "run with the secrets of the repository.",
+        examples=[True],
+    )
 
 
 _Review = Annotated[Review, Field(strict=False)]
@@ -123,7 +130,8 @@ class Policy(Fields):
         default=LandingMode.AUTO,
         description="How it gets onto a base on GitHub. cas: the commits that were tested are pushed, several at once, where "
         "the rules of the base allow a push. forge: GitHub merges, one at a time. queue: GitHub's own merge queue does. auto: "
-        "queue where the base has one; cas where it may be pushed, the method is merge, and checks are written; else forge.",
+        "queue where the base has one; cas where it may be pushed, the method is merge, and checks or queue.staging are written; "
+        "else forge.",
         examples=["forge"],
     )
     message: Annotated[SquashMessage, Field(strict=False)] = Field(

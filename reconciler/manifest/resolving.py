@@ -20,7 +20,7 @@ from reconciler.manifest.scalars import unwanted
 from reconciler.manifest.sizes import AUTO
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.agent_spec import AgentSpec
-from reconciler.model.desired import Budget, EpicSpec
+from reconciler.model.desired import Budget, EpicSpec, ForgeKind, LandingMode
 from reconciler.model.errors import PermanentError, UsageError
 from reconciler.model.venue import VenueKind
 from reconciler.planning.command_files import derived
@@ -70,6 +70,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
         if each:
             _measurable(f"{who} of kind {each.kind}", each, spec.budget)
     _reviewable(spec)
+    _stageable(spec)
     if wrong := machines.unfit(
         spec.runner,
         placed=spec.agent.options is not None or any(each.options is not None for each in spec.agent.overrides),
@@ -110,6 +111,18 @@ def _reviewable(spec: EpicSpec) -> None:
             "is missing: 'review: agent' has to name the program that reviews, where the agent is a command of your own"
         )
         raise WrongError(("spec", "reviewer"), what, "write 'reviewer: {kind: claude}', or a command with its argv")
+
+
+def _stageable(spec: EpicSpec) -> None:
+    """Where nothing would be tested on staging branches, the one who wrote that relies on it."""
+    where = ("spec", "mergePolicy", "queue", "staging")
+    if not spec.merge.staging:
+        return
+    if spec.forge is ForgeKind.LOCAL:
+        raise WrongError(where, "has GitHub's own checks test what lands, and 'forge: local' has none", "take it out")
+    if spec.merge.landing is LandingMode.QUEUE:
+        what = "tests nothing with 'landing: queue': GitHub's merge queue tests by itself what it merges"
+        raise WrongError(where, what, "take one of the two out")
 
 
 def _measurable(who: str, agent: AgentSpec, budget: Budget) -> None:

@@ -210,6 +210,8 @@ _MERGE: Table = {
     "parallel": ("queue.parallel", or_auto(COUNT), never),
     "retries": ("queue.retries", later(COUNT, 1), more),
     "every_commit": ("queue.everyCommit", later(SWITCH, False), turned_off),
+    # On, what agents wrote runs with the secrets of the repository; off, what lands together is tested by less.
+    "staging": ("queue.staging", later(SWITCH, False), always),
     "on_conflict": ("onConflict", one_of(OnConflict), towards(OnConflict.BLOCK, OnConflict.AGENT)),
     "delete_branch": ("deleteBranch", SWITCH, never),
 }

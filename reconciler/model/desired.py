@@ -171,6 +171,7 @@ class MergePolicy(Struct, frozen=True, kw_only=True):
     parallel: int | None = 1  # checks at once; None: what the machine has left beside the agents
     retries: int = 1
     every_commit: bool = False  # each commit that lands has passed the checks, not only the last of several
+    staging: bool = False  # what lands is tested by the forge's own checks too, on staging branches
     on_conflict: OnConflict = OnConflict.AGENT
     delete_branch: bool = True
 
@@ -178,6 +179,16 @@ class MergePolicy(Struct, frozen=True, kw_only=True):
     def commands(self) -> tuple[str, ...]:
         """Its checks, as a shell reads them."""
         return tuple(check.run for check in self.checks)
+
+    @property
+    def staged(self) -> tuple[Check, ...]:
+        """What the forge has to pass on a staging branch, where it is asked to: one check, or none."""
+        return (Check.of_the_forge(self.required_checks),) if self.staging else ()
+
+    @property
+    def tests(self) -> tuple[Check, ...]:
+        """All that a tree must pass before it lands: its checks, then the forge's own."""
+        return (*self.checks, *self.staged)
 
     @property
     def reviewed_by_agents(self) -> bool:
@@ -265,12 +276,15 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     def asked(self) -> tuple[tuple[Check, ...], tuple[tuple[str, str], ...]]:
         """What its checks ask of a tree: commands, what they are given, where they run. Who asks the same shares the proof."""
         where = (("", self.surroundings),) if self.surroundings else ()
-        return self.merge.checks, (*sorted(self.agent.env.items()), *where)
+        return self.merge.tests, (*sorted(self.agent.env.items()), *where)
 
     def subject_of(self, tree: Sha, checks: tuple[Check, ...] | None = None) -> str:
         """The subject of its checks on a tree, or of only some of them."""
         every, env = self.asked
-        return check_subject(tree, tuple(check.key for check in (every if checks is None else checks)), env)
+        chosen = every if checks is None else checks
+        if chosen and all(check.staged for check in chosen):
+            env = ()  # what runs here is no matter of what runs there
+        return check_subject(tree, tuple(check.key for check in chosen), env)
 
     @property
     def made_up(self) -> bool:

@@ -11,7 +11,7 @@ from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.planning import asked, run_results
 from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of
-from reconciler.planning.proofs import base_checks, retried_at, states_on
+from reconciler.planning.proofs import base_checks, passes, retried_at, states_on
 
 
 def broken(spec: EpicSpec, observed: Observed) -> str | None:
@@ -47,7 +47,7 @@ class BaseHealth(Struct, frozen=True):
 def health(spec: EpicSpec, observed: Observed) -> BaseHealth | None:
     """At which commit its base is green; None where that can't be known: nothing is asked of it, or it can't be seen."""
     recent = observed.recent.get(spec.base, ())
-    if isinstance(recent, Unknown) or isinstance(observed.checks, Unknown) or not recent or not spec.merge.checks:
+    if isinstance(recent, Unknown) or isinstance(observed.checks, Unknown) or not recent or not spec.merge.tests:
         return None
     return BaseHealth(spec.base, tuple((each.commit, _state_on(spec, each.tree, observed)) for each in recent))
 
@@ -72,6 +72,8 @@ def _red(spec: EpicSpec, observed: Observed) -> Run | None:
 def _state_on(spec: EpicSpec, tree: Sha, observed: Observed) -> CheckState:
     """What is known of a tree, whichever checks ran on it: those were what the change to it had to pass."""
     states = states_on(observed, spec, tree, retried_at(spec, observed))
+    if spec.merge.staging and not passes(observed, spec, tree, staged=True):
+        states -= {CheckState.PASSED}  # what passed here alone is no more than half of it
     order = (CheckState.FAILED, CheckState.UNKNOWN, CheckState.RUNNING, CheckState.PASSED)
     return next((state for state in order if state in states), CheckState.NONE)
 
@@ -79,7 +81,9 @@ def _state_on(spec: EpicSpec, tree: Sha, observed: Observed) -> CheckState:
 def _whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = "") -> str:
     """What a check that failed on the base itself means for a task that is to land there. `printed`: its last words."""
     again = f"'reconcile retry {task}'"
-    message = (f": {printed}" if printed else "") + (f" ('reconcile logs {run.id}' shows it all)" if run else "")
+    shown = f" ('reconcile logs {run.id}' shows it all)" if run and not run.commit else ""
+    printed = run.remark if run and run.commit else printed
+    message = (f": {printed}" if printed else "") + shown
     applied = (
         f"fix mergePolicy.checks ('reconcile apply -f {shlex.quote(spec.source)}' then)" if spec.source else "fix them"
     )

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Observed, Room, Unknown
 
+STAGED_AUTO = 4  # of what a forge runs nobody here knows how many it has room for
+
 
 def check_slots(specs: Iterable[EpicSpec], observed: Observed) -> int:
     """Of all manifests that share a line: the one that allows most says how many."""
-    return max((spec.merge.parallel or _free(observed) for spec in specs), default=1)
+    return max((spec.merge.parallel or _auto(spec, observed) for spec in specs), default=1)
 
 
 def left(room: Room, *, checks: int, agents: int) -> int:
@@ -27,9 +29,15 @@ def left(room: Room, *, checks: int, agents: int) -> int:
     return max((room.processors or 1) - others, 1)
 
 
+def _auto(spec: EpicSpec, observed: Observed) -> int:
+    return STAGED_AUTO if spec.merge.staging and not spec.merge.checks else _free(observed)
+
+
 def _free(observed: Observed) -> int:
     counts = (
-        0 if isinstance(source, Unknown) else sum(run.alive for runs in source.values() for run in runs)
+        0
+        if isinstance(source, Unknown)
+        else sum(run.alive and not run.commit for runs in source.values() for run in runs)
         for source in (observed.checks, observed.runs)
     )
     checks, agents = counts

@@ -112,7 +112,22 @@ def held(epic_tasks: EpicTasks, observed: Observed) -> Waiting | None:
         return Waiting(Reason.FILTER_MISSING, base.encoded)
     if base and base.rules and (why := _forbidden(spec, base.rules)):
         return Waiting(Reason.FORGE_UNAVAILABLE, why)
+    if why := _untested(spec, observed, base):
+        return Waiting(Reason.FORGE_UNAVAILABLE, why)
     return None
+
+
+def _untested(spec: EpicSpec, observed: Observed, base: Base | None) -> str | None:
+    """Why nothing would ever be tested on a staging branch, where that is asked for."""
+    if not spec.merge.staging or base is None or spec.merge.mode is MergeMode.MANUAL:
+        return None
+    if base.rules is None and isinstance(observed.pull_requests, Unknown):
+        return None  # nobody has heard of its rules yet
+    if base.rules is None:
+        return (
+            "'queue.staging' has GitHub's own checks test what lands, and this repository is not on GitHub: take it out"
+        )
+    return observed.unstaged.get(spec.name)
 
 
 def unwritable(spec: EpicSpec, observed: Observed) -> Waiting | None:

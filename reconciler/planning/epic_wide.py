@@ -19,7 +19,7 @@ from reconciler.planning.actions import (
 )
 from reconciler.planning.epic_state import unread
 from reconciler.planning.epic_view import EpicView
-from reconciler.planning.stale_runs import checks, reviews
+from reconciler.planning.stale_runs import checks, reviews, staged
 
 DROPPED = "no longer declared"
 SALVAGE_KEPT = timedelta(days=30)
@@ -130,6 +130,7 @@ BEFORE_TASKS: tuple[EpicRule, ...] = (
 
 AFTER_TASKS: tuple[EpicRule, ...] = (
     reviews,      # of what nobody asks about, or ended           -> stopped, their worktrees thrown away
+    staged,       # tested by the forge, or wanted by nobody      -> written down, its branch deleted
     checks,       # of trees that nothing wants, or ended         -> stopped, their worktrees removed
     salvage,      # saved thirty days ago                         -> dropped
     base,         # behind, or not pushed                         -> followed, or pushed

@@ -31,7 +31,7 @@ from reconciler.model.observed import (
     Worktree,
 )
 from reconciler.model.reasons import Reason
-from reconciler.planning.asked import asked_of
+from reconciler.planning.asked import apart, asked_of
 
 
 class Facts(Struct, frozen=True, kw_only=True, dict=True):
@@ -58,6 +58,7 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     base: Base | Unknown | None = None
     candidate: Candidate | Conflict | Unknown | None = None
     checks: tuple[Run, ...] | Unknown = ()  # of the candidate's tree, oldest first
+    staged: bool = False  # its own checks have passed on that tree: these are the forge's, on a staging branch
     diff: Diff | Unknown | None = None  # what is offered, where its risk matters
     reviews: tuple[Run, ...] | Unknown = ()  # of every head that it offered
     authors_words: LastWords | None = None  # of its newest attempt, where its agent reports nothing
@@ -86,7 +87,13 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     def asked(self) -> tuple[Check, ...]:
         """The checks that its work must pass, as it would land."""
         known = isinstance(self.candidate, Candidate)
-        return asked_of(self.spec, self.candidate.changed) if known else self.spec.merge.checks  # type: ignore[union-attr]
+        return asked_of(self.spec, self.candidate.changed) if known else self.spec.merge.tests  # type: ignore[union-attr]
+
+    @property
+    def step(self) -> tuple[Check, ...]:
+        """Those of them that are next, or were last."""
+        own, staged = apart(self.asked)
+        return staged if self.staged else own or staged
 
     @property
     def number(self) -> PrNumber | None:

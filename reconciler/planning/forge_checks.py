@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from reconciler.model.checks import STAGING
 from reconciler.model.desired import MergePolicy, NoChecks
-from reconciler.model.observed import CheckResult, ForgeCheck, PullRequest, Rules
+from reconciler.model.observed import CheckResult, ForgeCheck, PullRequest, Rules, StagedCheck
 from reconciler.model.values import replace
 
 LOOK_AGAIN = timedelta(seconds=15)
@@ -49,19 +50,24 @@ def judged(
     """What is known about the head of a pull request; always green on a forge that runs no checks."""
     if pull.checks is None:
         return GREEN
-    required = policy.required_checks or (rules.required if rules else ())
+    # What the manifest requires of what is staged, a head need not have: rules ask for it there, or nobody does.
+    named = policy.required_checks if policy.staging else ()
+    required = (() if policy.staging else policy.required_checks) or (rules.required if rules else ())
+    checks = tuple(c for c in pull.checks if not named or c.name in (*named, *required))
     since = min(pull.seen_at or now, now)
     if pull.unseen:
         # Our own checks decide where the forge's need not be asked; a check that can't be read is not green.
         unread = ForgeVerdict(CheckResult.VOID, f"its checks can't be read: {pull.unseen}")
-        return GREEN if policy.checks and not required else unread
+        return GREEN if policy.tests and not required else unread
     mute = f" ({rules.mute})" if rules and rules.mute else ""
-    apps = rules.apps if rules and not policy.required_checks else {}
+    apps = rules.apps if rules and (policy.staging or not policy.required_checks) else {}
     if required:
-        found = _required(required, _by_their_apps(pull.checks, apps), since, now, mute)
+        found = _required(required, _by_their_apps(checks, apps), since, now, mute)
+    elif checks:
+        found = _whatever_shows(checks, pull.settled_at, since, now)
     else:
-        found = _whatever_shows(pull, since, now) if pull.checks else _none(policy, since, now, mute)
-    bad = [c for c in pull.checks if c.result in _NOT_GREEN and (c.name in required or not required)]
+        found = _none(policy, since, now, mute)
+    bad = [c for c in checks if c.result in _NOT_GREEN and (c.name in required or not required)]
     failed = {check.name for check in bad if check.result is CheckResult.FAILED}
     if found.result not in _NOT_GREEN or not bad:
         return found
@@ -75,6 +81,35 @@ def judged(
             now + LOOK_AGAIN,
         )
     return _run_twice(found, bad, pull, now)
+
+
+def of_staged(staged: StagedCheck, policy: MergePolicy, rules: Rules | None, now: datetime) -> ForgeVerdict:
+    """What is known about exactly the commit that was pushed to a staging branch. None at all is never green there."""
+    found, since = _of_staged(staged, policy, rules, now), staged.run.started_at
+    overdue = since is not None and now - since > timedelta(seconds=policy.timeout_s)
+    if found.result is not CheckResult.PENDING or not overdue:
+        return found
+    long = f"{policy.timeout_s / 60:.0f} minutes"
+    return ForgeVerdict(CheckResult.VOID, f"{found.message}, after {long}: is there a machine for it?")
+
+
+def _of_staged(staged: StagedCheck, policy: MergePolicy, rules: Rules | None, now: datetime) -> ForgeVerdict:
+    required = policy.required_checks or (rules.required if rules else ())
+    since = min(staged.run.started_at or now, now)
+    mute = f" ({rules.mute})" if rules and rules.mute else ""
+    if staged.unseen:
+        return ForgeVerdict(CheckResult.VOID, f"its checks can't be read: {staged.unseen}")
+    if required:
+        apps = rules.apps if rules and not policy.required_checks else {}
+        return _required(required, _by_their_apps(staged.checks, apps), since, now, mute)
+    if staged.checks:
+        return _whatever_shows(staged.checks, staged.settled_at, since, now)
+    if now - since <= SHOWS_UP_WITHIN:
+        return ForgeVerdict(CheckResult.PENDING, "no check is there yet", now + LOOK_AGAIN)
+    return ForgeVerdict(
+        CheckResult.VOID,
+        f"no check was there after {SHOWS_UP_WITHIN.seconds // 60} minutes{mute}: does a workflow run on 'push' to '{STAGING}**'?",
+    )
 
 
 def outages(pulls: Iterable[PullRequest], now: datetime) -> frozenset[str]:
@@ -146,11 +181,12 @@ def _by_their_apps(checks: Iterable[ForgeCheck], apps: Mapping[str, frozenset[in
     return tuple(c for c in checks if c.app is None or c.app in apps.get(c.name, (c.app,)))
 
 
-def _whatever_shows(pull: PullRequest, since: datetime, now: datetime) -> ForgeVerdict:
+def _whatever_shows(
+    checks: Sequence[ForgeCheck], settled_at: datetime | None, since: datetime, now: datetime
+) -> ForgeVerdict:
     """Where nobody says which checks there are: green only once those that are slow to show up had the time to."""
-    checks = pull.checks or ()
     found = _all(checks, now)
-    ended = timedelta() <= now - pull.settled_at < NEXT_WITHIN if pull.settled_at else False
+    ended = timedelta() <= now - settled_at < NEXT_WITHIN if settled_at else False
     if found.result is not CheckResult.PASSED or (now - since > NONE_WITHIN and not ended):
         return found
     return ForgeVerdict(CheckResult.PENDING, "all green so far, others may still show up", now + LOOK_AGAIN)
@@ -173,7 +209,7 @@ def _all(checks: Sequence[ForgeCheck], now: datetime) -> ForgeVerdict:
 def _none(policy: MergePolicy, since: datetime, now: datetime, mute: str) -> ForgeVerdict:
     if now - since <= NONE_WITHIN:
         return ForgeVerdict(CheckResult.PENDING, "no check is there yet", now + LOOK_AGAIN)
-    if policy.checks or policy.no_checks is NoChecks.ALLOW:
+    if policy.tests or policy.no_checks is NoChecks.ALLOW:
         return GREEN  # those that we run ourselves are left, or the manifest wants none
     return ForgeVerdict(
         CheckResult.VOID,

@@ -36,7 +36,7 @@ def pauses(desired: Desired, observed: Observed) -> Pauses:
         return {}
     lines: dict[object, list[EpicSpec]] = {}
     for spec in desired.epics:
-        if spec.merge.checks:
+        if spec.merge.tests:
             lines.setdefault((spec.base, spec.asked), []).append(spec)
     found: Pauses = {}
     for specs in lines.values():
@@ -86,7 +86,7 @@ def _by_itself(spec: EpicSpec, run: Run, observed: Observed) -> bool:
     """True where it failed on account of its topmost change alone: not of the base, nor of what is below it."""
     if run.baseline is None or run.baseline == run.base_tip or red_beneath(observed, spec, run):
         return False  # of the base as it is, or as it was then
-    return len(run.heads) <= 1 or (run.below is not None and passes(observed, spec, run.below))
+    return len(run.heads) <= 1 or (run.below is not None and passes(observed, spec, run.below, staged=bool(run.commit)))
 
 
 def _rate(specs: Sequence[EpicSpec], streak: Streak, observed: Observed) -> float:
@@ -106,5 +106,9 @@ def _message(spec: EpicSpec, streak: Streak) -> str:
     return (
         f"{len(streak)} changes in a row failed the checks on {spec.base} ({names}): this looks like the machine, or what "
         f"the checks need, and not like the changes; no check starts and no agent is sent back until 'reconcile unfreeze "
-        f"{spec.name}'; see 'reconcile logs {streak[-1].id}'"
+        f"{spec.name}'; see {_see(streak[-1])}"
     )
+
+
+def _see(run: Run) -> str:
+    return f"what the forge says: {run.remark}" if run.commit else f"'reconcile logs {run.id}'"

@@ -139,7 +139,7 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
     @property
     def unlandable(self) -> bool:
         """True when its landing, or what leads to it, was refused for good."""
-        refused = ("OpenPullRequest", "Land", "StartCheck", "Unstack")
+        refused = ("OpenPullRequest", "Land", "StartCheck", "StageChecks", "Unstack")
         failure = self.failure
         if failure is None or not failure.permanent or failure.action not in refused:
             return False

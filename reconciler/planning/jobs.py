@@ -241,10 +241,12 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
     """A task with what was seen of it."""
     id = task.id
     candidate = observed.candidates.get(id)
-    asked = asked_of(spec, candidate.changed) if isinstance(candidate, Candidate) else spec.merge.checks
-    if isinstance(candidate, Candidate) and limited(spec):
+    asked = asked_of(spec, candidate.changed) if isinstance(candidate, Candidate) else spec.merge.tests
+    tree = candidate.tree if isinstance(candidate, Candidate) else None
+    step = proofs.step_on(observed, spec, tree, asked)
+    if isinstance(candidate, Candidate) and (limited(spec) or spec.merge.staging):
         base_tree = observed.base_tree(spec.base)
-        there = base_tree if isinstance(base_tree, Unknown) else proofs.checks_on(observed, spec, base_tree, asked)
+        there = base_tree if isinstance(base_tree, Unknown) else proofs.runs_of(observed, spec, base_tree, step)
         beside = {**beside, "base_checks": there}
     return Job(
         task=task,
@@ -261,7 +263,8 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         damaged=observed.broken.get(id) or _damaged(task, observed),
         base=observed.bases.get(spec.base),
         candidate=candidate,
-        checks=proofs.checks_on(observed, spec, candidate.tree if isinstance(candidate, Candidate) else None, asked),
+        checks=proofs.runs_of(observed, spec, tree, step),
+        staged=any(check.staged for check in step),
         diff=observed.diffs.get(id),
         reviews=_of(observed.reviews, id) or (),
         authors_words=observed.authors_words.get(id),

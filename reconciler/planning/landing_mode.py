@@ -16,7 +16,7 @@ def mode_of(spec: EpicSpec, base: Base) -> LandingMode:
     if rules.queue:
         return LandingMode.QUEUE
     # What GitHub finds on the base it calls merged by itself only where that holds the very commits of the branch.
-    pushed = spec.merge.checks and spec.merge.method is MergeMethod.MERGE and rules.unpushable is None
+    pushed = spec.merge.tests and spec.merge.method is MergeMethod.MERGE and rules.unpushable is None
     return LandingMode.CAS if pushed else LandingMode.FORGE
 
 
@@ -29,8 +29,10 @@ def forbidden(spec: EpicSpec, rules: Rules) -> str | None:
         return f"{rules.queue}; {otherwise}"
     if written is LandingMode.CAS and rules.unpushable:
         return f"nothing may be pushed to {spec.base} itself: {rules.unpushable}; {otherwise}"
-    if written is LandingMode.CAS and not spec.merge.checks:
+    if written is LandingMode.CAS and not spec.merge.tests:
         return "'landing: cas' pushes what your own checks have passed, and there are none: write 'mergePolicy.checks'"
+    if spec.merge.staging and rules.queue:
+        return f"{spec.base} has a merge queue, which tests by itself what it merges: take 'queue.staging' out"
     return None
 
 
@@ -40,4 +42,6 @@ def illegible(spec: EpicSpec, rules: Rules) -> str | None:
         return None
     if required := spec.merge.required_checks or rules.required:
         return f"nothing lands on {spec.base} before {', '.join(required)} passed, and {rules.unread}"
+    if spec.merge.staging:
+        return f"'queue.staging' lands what {rules.forge} found green, and {rules.unread}"
     return None if spec.merge.checks else f"{rules.unread}; or have checks run here: write 'mergePolicy.checks'"

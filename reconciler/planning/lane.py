@@ -15,7 +15,7 @@ from reconciler.model.observed import Chain as Merges
 from reconciler.model.ports import LandOrder
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
-from reconciler.planning import merge_queue
+from reconciler.planning import merge_queue, staging
 from reconciler.planning.actions import (
     Decision,
     FollowBranch,
@@ -34,7 +34,7 @@ from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job
 from reconciler.planning.labels import SOLO, line_priority
 from reconciler.planning.merge_queue import CHAIN_MAX, Bounds, Chain, Contender, Proof, Turn
-from reconciler.planning.proofs import checks_on
+from reconciler.planning.proofs import checks_on, step_on
 from reconciler.planning.queue_places import Lines, LineState, place
 
 REPAIRED = -1  # a priority above all that a task can have
@@ -145,6 +145,13 @@ class Lane(Struct, dict=True):
 
     def proof_of(self, chain: Chain, more: Sequence[TaskId] = ()) -> Proof:
         """What is known of the tree that a chain makes. `more`: who may come behind it, to be merged along with it."""
+        found = self._proof_of(chain, more)
+        if found is not Proof.UNTESTED or len(chain) > 1:
+            return found  # in longer chains there is nothing that a person has yet to see
+        made, job = self._expected(chain), self.by_task[chain[0]]
+        return Proof.UNSEEN if staging.unread(job, made, self._asked(chain), self.observed) else found
+
+    def _proof_of(self, chain: Chain, more: Sequence[TaskId]) -> Proof:
         job = self.by_task[chain[-1]]
         if len(chain) == 1 and not job.offer.outdated:
             return Proof.UNTESTED if job.offer.asked_again else _PROOFS.get(job.offer.checked_here, Proof.UNSEEN)
@@ -157,7 +164,7 @@ class Lane(Struct, dict=True):
             return Proof.UNSEEN
         if made.own_changes and not made.changed:
             return Proof.CONFLICT  # those before it did the same
-        if not job.spec.merge.checks:
+        if not job.spec.merge.tests:
             return Proof.PASSED
         runs = checks_on(self.observed, job.spec, made.tree, self._asked(chain))
         if isinstance(runs, Unknown):
@@ -168,10 +175,10 @@ class Lane(Struct, dict=True):
         """The checks that a chain must pass: those that any of its members must."""
         spec = self.by_task[chain[-1]].spec
         if not limited(spec):
-            return spec.merge.checks
+            return spec.merge.tests
         made = [self._expected(chain[:n]) for n in range(1, len(chain) + 1)]
         if not all(isinstance(each, Candidate) for each in made):
-            return spec.merge.checks
+            return spec.merge.tests
         return asked_of(spec, frozenset().union(*(each.changed for each in made if isinstance(each, Candidate))))
 
     def _expected(self, chain: Chain) -> Candidate | Conflict | Unknown | None:
@@ -221,7 +228,7 @@ class Lane(Struct, dict=True):
             # Whether all of its commits can be put there one by one is known only once that is done.
             alone = job.spec.merge.method is MergeMethod.REBASE
         else:
-            alone = not job.spec.merge.checks  # only its forge tests it, and no chain
+            alone = not job.spec.merge.tests  # only its forge tests it, and no chain
             last |= alone and not isinstance(self.decided[job.spec.name, job.task.id][1], Land)
         return Contender(
             task=job.task.id,
@@ -250,7 +257,8 @@ class Lane(Struct, dict=True):
 
     def _land(self, chain: Chain) -> Land:
         *beneath, top = (self.by_task[task] for task in chain)
-        return Land.of(top, self._order(chain), beneath)
+        order = self._order(chain)
+        return Land.of(top, replace(order, tested=staging.tested(order, self.observed)), beneath)
 
     def _starts(self, job: Job, started: Sequence[Chain], chain: Chain) -> Decision:
         """The check that starts for it, or that it is in."""
@@ -260,8 +268,9 @@ class Lane(Struct, dict=True):
             return Waiting(Reason.CHECKS_RUNNING, f"its checks start, together with those of {beside}")
         order = self._order(own)
         below = self._tree(own[:-1]) if len(own) > 1 else None
-        before = checks_on(self.observed, job.spec, order.expected.tree, self._asked(own))
-        return StartCheck.together(job, order, below, before)
+        asked = step_on(self.observed, job.spec, order.expected.tree, self._asked(own))
+        before = checks_on(self.observed, job.spec, order.expected.tree, asked)
+        return StartCheck.together(job, order, below, asked, before)
 
     def _behind(self, decided: Decision, whom: TaskId | None) -> Decision:
         if not isinstance(decided, StartCheck | Land):
@@ -273,6 +282,11 @@ class Lane(Struct, dict=True):
     def _under_test(self, task: TaskId, chain: Chain, run: Run | None) -> Decision:
         tree = self._tree(chain) or ""
         beside = f", with {self._others(chain, task)}" if len(chain) > 1 else ""
+        if run and (staged := self.observed.staged.get(run.id)):
+            job = self.by_task[task]
+            found = staging.verdict(staged, job.spec, self.base, job.now)
+            what = f"checks of the forge on {staged.branch} ({(run.commit or '')[:12]}){beside}: {found.message}"
+            return Waiting(Reason.CHECKS_PENDING, what, found.until)
         until = over_soon(run, self.by_task[task].now)
         return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {tree[:12]}{beside}", until)
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from reconciler.model.desired import EPOCH, MergeMode, NoChecks
+from reconciler.model.desired import EPOCH, MergeMode, NoChecks, Review
 from reconciler.model.globs import glob_pattern, with_folders
 from reconciler.model.names import SCRIPTS, RunId
 from reconciler.model.observed import (
@@ -30,6 +30,8 @@ from reconciler.planning.forge_checks import ForgeVerdict
 from reconciler.planning.own_files import own_files
 from reconciler.planning.review_comments import Discussion
 from reconciler.planning.reviews import Reviewing
+
+WORKFLOWS = (".github/**",)
 
 
 class Offer(Struct, frozen=True, dict=True):
@@ -70,7 +72,8 @@ class Offer(Struct, frozen=True, dict=True):
         forge merges that too; and submodules:
         the commit that one names may be on no server, or the repository that an agent happened to put there.
         """
-        patterns = self.facts.spec.merge.protected_paths
+        # What is staged runs with the secrets of the repository: nothing changes what runs unread.
+        patterns = (*self.facts.spec.merge.protected_paths, *(WORKFLOWS if self.facts.spec.merge.staging else ()))
         store = self.facts.tracker_folder
         whole = [glob_pattern(glob) for glob in with_folders((*patterns, *((store, f"{store}/**") if store else ())))]
         parts = [glob_pattern(pattern.removesuffix(SCRIPTS)) for pattern in patterns if pattern.endswith(SCRIPTS)]
@@ -106,12 +109,21 @@ class Offer(Struct, frozen=True, dict=True):
             return False
         return pull.approved == pull.head or (not protected and self.reviewing.approved)
 
+    def stageable_as(self, candidate: Candidate) -> bool:
+        """True where what lands as this candidate may be pushed to where workflows run: whatever only a person may let land, a
+        person has seen."""
+        pull = self.facts.open_pull
+        if pull is None:
+            return False
+        unread = self._protected(candidate) or self.reviewing.asks is Review.HUMAN
+        return pull.approved == pull.head or not unread
+
     @property
     def subject(self) -> str | None:
         """The subject of the check run that proves this candidate; None where nothing can be run."""
-        if not isinstance(self.facts.candidate, Candidate) or not self.facts.spec.merge.checks:
+        if not isinstance(self.facts.candidate, Candidate) or not self.facts.step:
             return None
-        return self.facts.spec.subject_of(self.facts.candidate.tree, self.facts.asked)
+        return self.facts.spec.subject_of(self.facts.candidate.tree, self.facts.step)
 
     @property
     def checks_last(self) -> Run | None:
@@ -151,7 +163,7 @@ class Offer(Struct, frozen=True, dict=True):
         pull = self.facts.open_pull
         if pull is None or not isinstance(self.facts.candidate, Candidate):
             return False
-        alone = bool(pull.checks) and not self.facts.spec.merge.checks
+        alone = bool(pull.checks) and not self.facts.spec.merge.tests
         return pull.lacks_base or (alone and not self.facts.candidate.is_head)
 
     @property
@@ -233,7 +245,8 @@ class Offer(Struct, frozen=True, dict=True):
     def reds(self) -> frozenset[RunId]:
         """The checks that this head has failed by itself: on a base, or on top of what had passed without it."""
         own = () if isinstance(self.facts.checks, Unknown) else self.facts.checks
-        runs = (*self.facts.red_checks, *own)
+        staged = any(check.staged for check in self.facts.step)
+        runs = [run for run in (*self.facts.red_checks, *own) if bool(run.commit) is staged]
         return frozenset(
             run.id for run in runs if turned_red(run, self.asked_since, self.facts.now) and not self._excused(run)
         )

@@ -8,7 +8,7 @@ from reconciler.model.checks import Check
 from reconciler.model.desired import EPOCH, EpicSpec
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Observed, PullState, Run, Unknown
-from reconciler.planning.asked import by_subject, limited, ran
+from reconciler.planning.asked import apart, by_subject, limited, ran
 from reconciler.planning.check_state import CheckState, state_of
 
 
@@ -26,7 +26,7 @@ def base_checks(spec: EpicSpec, observed: Observed) -> tuple[tuple[Run, ...], ..
 
 def every_on(observed: Observed, spec: EpicSpec, tree: Sha | None) -> tuple[tuple[Run, ...], ...] | Unknown:
     """The runs of a manifest's checks on a tree, whichever of them were left out: by what was run, oldest first."""
-    if tree is not None and limited(spec):
+    if tree is not None and (limited(spec) or spec.merge.staging):
         return (
             observed.checks
             if isinstance(observed.checks, Unknown)
@@ -39,7 +39,27 @@ def every_on(observed: Observed, spec: EpicSpec, tree: Sha | None) -> tuple[tupl
 def checks_on(
     observed: Observed, spec: EpicSpec, tree: Sha | None, asked: tuple[Check, ...]
 ) -> tuple[Run, ...] | Unknown:
-    """The runs of these checks of a manifest on a tree, oldest first."""
+    """The runs of these checks of a manifest on a tree, oldest first: of those that are next, or were last.
+
+    So they say that it has passed only where all have.
+    """
+    return runs_of(observed, spec, tree, step_on(observed, spec, tree, asked))
+
+
+def step_on(observed: Observed, spec: EpicSpec, tree: Sha | None, asked: tuple[Check, ...]) -> tuple[Check, ...]:
+    """Those of these checks that are next on a tree, or were last: the forge tests what has passed here."""
+    own, staged = apart(asked)
+    if not own or not staged:
+        return own or staged
+    runs = runs_of(observed, spec, tree, own)
+    passed = not isinstance(runs, Unknown) and any(run.exit and run.exit.well for run in runs)
+    return staged if passed else own
+
+
+def runs_of(
+    observed: Observed, spec: EpicSpec, tree: Sha | None, asked: tuple[Check, ...]
+) -> tuple[Run, ...] | Unknown:
+    """The runs of just these checks, all of them in one."""
     if tree is None or not asked:
         return ()
     if isinstance(observed.checks, Unknown):
@@ -58,7 +78,7 @@ def red_checks(observed: Observed, spec: EpicSpec, task: TaskId) -> tuple[Run, .
         run
         for run in runs
         if run.exit and not run.exit.well and ran(spec, run) and not red_beneath(observed, spec, run)
-        if run.below is None or passes(observed, spec, run.below)
+        if run.below is None or passes(observed, spec, run.below, staged=run.commit is not None)
     )
 
 
@@ -70,9 +90,11 @@ def red_beneath(observed: Observed, spec: EpicSpec, run: Run) -> bool:
     return CheckState.FAILED in states_on(observed, spec, tree, None)
 
 
-def passes(observed: Observed, spec: EpicSpec, tree: Sha) -> bool:
-    """True where a tree has passed the checks of a manifest."""
-    return CheckState.PASSED in states_on(observed, spec, tree, None)
+def passes(observed: Observed, spec: EpicSpec, tree: Sha, *, staged: bool) -> bool:
+    """True where a tree has passed the checks of a manifest that run here; `staged`: those that its forge runs."""
+    found = every_on(observed, spec, tree)
+    groups = () if isinstance(found, Unknown) else (runs for runs in found if runs and bool(runs[0].commit) is staged)
+    return any(state_of(runs, None, observed.at) is CheckState.PASSED for runs in groups)
 
 
 def states_on(observed: Observed, spec: EpicSpec, tree: Sha | None, retried: datetime | None) -> frozenset[CheckState]:
@@ -86,14 +108,14 @@ def states_on(observed: Observed, spec: EpicSpec, tree: Sha | None, retried: dat
 def green(spec: EpicSpec, observed: Observed) -> frozenset[TaskId]:
     """The tasks whose offered head has passed the checks of a manifest, whatever it was merged with."""
     pulls = observed.pull_requests
-    if isinstance(pulls, Unknown) or not spec.merge.checks:
+    if isinstance(pulls, Unknown) or not spec.merge.tests:
         return frozenset()
     offered = {pull.head: task for task, pull in pulls.items() if pull.state is PullState.OPEN}
     return frozenset(
         offered[each]
         for head in offered
         for run in observed.checks_of.get(head, ())
-        if run.exit and run.exit.well and ran(spec, run)
+        if run.exit and run.exit.well and ran(spec, run) and bool(run.commit) is spec.merge.staging
         for each in run.heads or (head,)
         if each in offered
     )

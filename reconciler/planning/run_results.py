@@ -108,6 +108,8 @@ def status(run: Run | None) -> str:
 
 def failed_check(run: Run | None, checks: Sequence[str]) -> str:
     """Which of a manifest's checks a run of them failed at, how, and what shows what it printed."""
+    if run and run.commit:
+        return f"checks of the forge failed on what would be merged ({run.commit[:12]}): {run.remark}"
     checks = [check for n, check in enumerate(checks) if run is None or n not in run.left_out]
     if run is None or run.exit is None or run.exit.step is None or run.exit.step >= len(checks):
         return f"the checks failed on the merged tree ({status(run)})"

@@ -8,7 +8,7 @@ from datetime import datetime
 from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Run, StopWhy, Unknown
 from reconciler.model.reasons import Reason
-from reconciler.planning import messages
+from reconciler.planning import messages, staging
 from reconciler.planning.actions import Action, RemoveWorktree, StopAgent, guards
 from reconciler.planning.actions.stop_agent import left_alone, out_of_time, overspent
 from reconciler.planning.check_state import CheckState
@@ -23,11 +23,10 @@ def checks(view: EpicView) -> Iterator[Action]:
     sources = (observed.pull_requests, *(job.candidate for job in mine))
     if isinstance(observed.checks, Unknown) or any(isinstance(source, Unknown) for source in sources):
         return
-    offered = [job for job in mine if job.open_pull and not job.done and not job.offer.outdated]
-    wanted = {job.offer.subject for job in offered} | {run.id.subject for job in offered for run in _on_the_base(job)}
+    wanted = _wanted(view)
     for subject, runs in sorted(observed.checks.items()):
         last = runs[-1]
-        if last.manifest != name or not last.alive or last.exit is not None:
+        if last.manifest != name or not last.alive or last.exit is not None or last.commit:
             continue
         if subject not in wanted and last.id not in view.tested:
             message, why = "what it tested is no longer what would be merged", StopWhy.PERSON
@@ -54,6 +53,20 @@ def checks(view: EpicView) -> Iterator[Action]:
         ):
             continue
         yield _removal(spec, subject, path, runs, Reason.CHECK_ENDED)
+
+
+def staged(view: EpicView) -> Iterator[Action]:
+    """Delete the staging branches of what the forge has tested, and of what nothing wants any more."""
+    observed, names = view.observed, {other.spec.name for other in view.every}
+    if isinstance(observed.checks, Unknown) or isinstance(observed.pull_requests, Unknown) or not observed.staged:
+        return
+    wanted = _wanted(view) | view.checks_starting
+    unsure = any(isinstance(job.candidate, Unknown) for job in view.begun)
+    for each in observed.staged.values():
+        left = view.is_first() and each.run.manifest not in names  # by a manifest that is no more
+        needed = each.run.id in view.tested or each.run.id.subject in wanted or unsure
+        if each.run.manifest == view.spec.name or left:
+            yield from staging.cleared(each, observed, needed=needed and not left)
 
 
 def reviews(view: EpicView) -> Iterator[Action]:
@@ -119,6 +132,12 @@ def _why_ended(
     if out_of_time(run, reviewer.timeout_s, now):
         return StopWhy.TIMED_OUT, Reason.TIMED_OUT, "its time is over and its supervisor does not end it"
     return None
+
+
+def _wanted(view: EpicView) -> set[str | None]:
+    """The subjects of the checks that may still decide something."""
+    offered = [job for job in view.begun if job.open_pull and not job.done and not job.offer.outdated]
+    return {job.offer.subject for job in offered} | {run.id.subject for job in offered for run in _on_the_base(job)}
 
 
 def _on_the_base(job: Job) -> tuple[Run, ...]:

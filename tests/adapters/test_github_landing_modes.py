@@ -184,7 +184,7 @@ def test_a_push_that_is_refused_is_said_and_github_merges_from_then_on(there: Pl
     there.app.protect("main", reviews=1, classic=classic)
 
     with pytest.raises(ReconcileError) as said:
-        there.forge._merges._push(_an_attempt(there, order), there.forge._merges._commit(order), 0)
+        there.forge._merges._push(_an_attempt(there, order), there.forge._merges.commit(order), 0)
 
     assert "through a pull request" in str(said.value)
     assert "through a pull request" in (there.forge.base("main").rules.unpushable or "")  # type: ignore[union-attr]

@@ -10,6 +10,7 @@ from github.bare import GITHUB, NOBODY, Bare, Refused
 from github.records import Problem, Protection, Pull
 from github.reports import Clerk, Reports
 from github.rules import refusals
+from github.workflows import Workflow
 
 
 class Source(Protocol):
@@ -36,6 +37,7 @@ class Pulls(Reports):
     name: str
     pulls: dict[int, Pull] = field(default_factory=dict)
     on_head: Callable[[str], object] | None = None  # called with every new head of a pull request: its checks may begin
+    workflows: list[Workflow] = field(default_factory=list)
     late_pushes: int = 0  # a fault: so many more requests are answered as if nothing had been pushed
     unknown_reads: int = 0  # a fault: so many readings of `mergeable` say UNKNOWN for each new pair of tip and head
     stale_reads: int = 0  # a fault: so many readings tell what was true before the base moved
@@ -95,6 +97,8 @@ class Pulls(Reports):
         """Take in what was pushed, in order: heads that moved, pull requests that are merged, empty, or without branch."""
         if self.late_pushes > 0:
             return
+        for workflow in self.workflows:
+            workflow.go_on(self)
         for repository, ref, new in list(self._pushes()):
             for pull in self.opened():
                 if repository is self and pull.into == ref:
@@ -109,6 +113,8 @@ class Pulls(Reports):
         for repository in sources:
             for ref, new in repository.bare.pushed():
                 if ref.startswith("refs/heads/"):
+                    for workflow in self.workflows if repository is self else ():
+                        workflow.pushed(self, ref.removeprefix("refs/heads/"), new)
                     yield repository, ref.removeprefix("refs/heads/"), new
         for repository in sources:
             heads = repository.bare.heads()

@@ -19,8 +19,10 @@ from reconciler.forges.github.queue import MergeQueue
 from reconciler.forges.github.reruns import Reruns
 from reconciler.forges.github.slug import Slug
 from reconciler.forges.github.spending import Spent
+from reconciler.forges.github.staging import OnStagingBranches, Staging
 from reconciler.forges.github.updates import Updates
 from reconciler.forges.github.verdicts import Verdicts
+from reconciler.forges.github.workflows import Workflows
 from reconciler.git.commands import Git
 from reconciler.landing import checkouts, merging
 from reconciler.landing.candidates import Candidates
@@ -34,13 +36,21 @@ from reconciler.landing.stacks import Stacking, Stacks
 from reconciler.model.desired import LandingMode, MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import Base, BaseCommit, Candidate, Conflict, Landing, MergeStep, PullRequest
+from reconciler.model.observed import (
+    Base,
+    BaseCommit,
+    Candidate,
+    Conflict,
+    Landing,
+    MergeStep,
+    PullRequest,
+)
 from reconciler.model.ports import LandOrder, VerdictPost
 from reconciler.model.pull_records import PullRecord, Verdict
 from reconciler.model.values import replace
 
 
-class GitHubForge(Stacking):
+class GitHubForge(Stacking, OnStagingBranches):
     """`ports.Forge` on GitHub. Safe to share between threads. `bases`: what work lands on, the first one first.
 
     `local`: pull requests from before the work went to GitHub, one of whose landings may have been cut off.
@@ -60,9 +70,11 @@ class GitHubForge(Stacking):
         self._stacks = Stacks(git, self._candidates, self._line)
         self._branches = TaskBranches(git, self._remotes, self._history, self._line)
         self._verdicts = Verdicts(git)
-        self.look = Look(gh, slug, bases, self._branches.tasks)
+        self.look = Look(gh, slug, bases, self._branches.tasks, staged=lambda: self._staging.awaited())
         self._openings = Openings(gh, self.look)
         self._merges = Merges(git, gh, self.look, self._remotes, self._commits)
+        self._staging = Staging(git, self.look, self._remotes, self._merges.commit)
+        self._workflows = Workflows(git)
         self._queue = MergeQueue(git, gh, self.look, self._remotes, self._candidates, self._merges)
         self._there = RemoteBases(
             git=git,

@@ -68,7 +68,7 @@ class Merges:
                 task=order.task,
                 method=str(order.method),
                 at=datetime.now(UTC).isoformat(),
-                pushed=self._commit(order) if order.how is LandingMode.CAS else None,
+                pushed=self._made.or_tested(self.commit(order), order.tested) if order.how is LandingMode.CAS else None,
             )
             self.notes.begin(attempt)
             if attempt.pushed:
@@ -161,7 +161,7 @@ class Merges:
 
     # --- by a push -----------------------------------------------------------------------------------------
 
-    def _commit(self, order: LandOrder) -> Sha:
+    def commit(self, order: LandOrder) -> Sha:
         """The commit that is pushed, made of all that lands: each says what GitHub's own would."""
         named = [
             replace(each, title=f"{inert(each.title)} (#{each.number})", body=inert(each.body)) for each in order.whole

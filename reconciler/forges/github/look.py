@@ -21,6 +21,7 @@ from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.pull_nodes import WITHHELD
 from reconciler.forges.github.query import Page, Question, SaidFreeze
 from reconciler.forges.github.slug import Slug
+from reconciler.forges.github.staged_commits import StagedCommit
 from reconciler.model.errors import ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import CheckResult, Rules
@@ -43,16 +44,20 @@ class Seen(Struct, frozen=True, kw_only=True):
     heads: Mapping[str, Sha] = field(default_factory=dict)  # of the bases
     rules: Mapping[str, Rules] = field(default_factory=dict)
     freezes: Mapping[str, SaidFreeze] = field(default_factory=dict)  # what the tips of the bases say
+    staged: Mapping[Sha, StagedCommit] = field(
+        default_factory=dict
+    )  # what was pushed to staging branches, and is not over
     heard: frozenset[TaskId] = frozenset()
     withheld: str = ""  # why some checks can't be read; empty where all can
 
 
-def fresh_s(pulls: Iterable[tuple[Pull, timedelta]], cost: int) -> float:
+def fresh_s(pulls: Iterable[tuple[Pull, timedelta]], cost: int, *, awaited: bool = False) -> float:
     """How long a look is good for, where nobody changes anything: until a check may have ended, or a person done something.
 
-    `pulls` come with the time for which each is known to have its head. `cost` is that of a look, in points.
+    `pulls` come with the time for which each is known to have its head. `cost` is that of a look, in points. `awaited`: the
+    checks of something else are.
     """
-    waiting = any(pull.open and _unsettled(pull, age) for pull, age in pulls)
+    waiting = awaited or any(pull.open and _unsettled(pull, age) for pull, age in pulls)
     return max(BUSY_S if waiting else QUIET_S, POINT_S * cost)
 
 
@@ -73,8 +78,9 @@ class Look:
         bases: Callable[[], Sequence[str]],
         branches: Callable[[], Iterable[TaskId]],
         clock: Callable[[], float] = time.monotonic,
+        staged: Callable[[], Mapping[Sha, str]] = dict,
     ) -> None:
-        self._gh, self._bases, self._branches, self._clock = gh, bases, branches, clock
+        self._gh, self._bases, self._branches, self._clock, self._staged = gh, bases, branches, clock, staged
         self._pages = QueryPages(gh, slug, lambda: self._clock())
         self._turn = threading.RLock()
         self._seen = Seen()
@@ -147,6 +153,12 @@ class Look:
             # What was just opened or pushed gets its checks long before a quiet look would be over.
             self._until = min(self._until, self._clock() + self._good_for())
 
+    def pushed(self, commit: Sha) -> None:
+        """A commit is on its staging branch from now on: its first check comes long before a quiet look would be over."""
+        with self._turn:
+            self._seen = replace(self._seen, staged={**self._seen.staged, commit: StagedCommit(at=commit)})
+            self._until = min(self._until, self._clock() + self._good_for())
+
     def moved(self, base: str, head: Sha) -> None:
         """Take over where a base was found to be."""
         with self._turn:
@@ -184,7 +196,7 @@ class Look:
     def _good_for(self) -> float:
         now = datetime.now(UTC)
         aged = ((pull, now - (self.since(pull) or now)) for pull in self._seen.pulls.values())
-        return fresh_s(aged, self._cost)
+        return fresh_s(aged, self._cost, awaited=bool(self._seen.staged))
 
     def _asked_small_enough(self) -> Seen:
         """A look, by smaller questions at once where GitHub takes too long: who looks but once has no second look for that."""
@@ -204,7 +216,13 @@ class Look:
         some = unheard[: query.BRANCHES_MAX]
         whole = known[: size.whole]
         first = Question(
-            slug=self.asks, bases=bases, branches=some, numbers=whole, size=size, queues=self._pages.queues
+            slug=self.asks,
+            bases=bases,
+            branches=some,
+            numbers=whole,
+            size=size,
+            queues=self._pages.queues,
+            staged=self._staged(),
         )
         page = self._pages.page(first)
         light = {pull.number: pull for pull in page.pulls} | self._pages.further(page, bases) | self._pages.older(page)
@@ -223,6 +241,7 @@ class Look:
             pulls={n: pull for n, pull in {**before.pulls, **pulls}.items() if n not in gone},
             heads=page.heads,
             freezes=page.freezes,
+            staged=self._pages.staged(page),
             rules={base: self._rules(base, page, pulls.values()) for base in bases},
             heard=before.heard | set(unheard) | {pull.task for pull in pulls.values()},
             withheld=page.withheld,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from reconciler.forges.github import query
+from reconciler.forges.github import query, staged_commits
 from reconciler.forges.github.answers import SlowError, legible
 from reconciler.forges.github.conversations import Conversations
 from reconciler.forges.github.dismissals import Dismissals
@@ -14,8 +14,9 @@ from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.pull_nodes import WITHHELD, decoded
 from reconciler.forges.github.query import Page, QuerySize, Question
 from reconciler.forges.github.slug import Slug
+from reconciler.forges.github.staged_commits import StagedCommit
 from reconciler.model.errors import PermanentError, TemporaryError
-from reconciler.model.names import PrNumber
+from reconciler.model.names import PrNumber, Sha
 from reconciler.model.values import replace
 
 SMALLER_S = 600.0  # how long less is asked for at once, after GitHub took too long
@@ -105,6 +106,14 @@ class QueryPages:
             )
         self.slug, self._identity = slug, identity
         self.queues |= bool(found.queues)
+        return found
+
+    def staged(self, page: Page) -> dict[Sha, StagedCommit]:
+        """The commits on staging branches, with the checks of all pages."""
+        found = {}
+        for commit, (at, node) in page.staged.items():
+            further = self._rest(node, cursor) if (cursor := query.cut_off(node)) else []
+            found[commit] = staged_commits.decoded(at, node, [*query.listed(node), *further])
         return found
 
     def _checked(self, pull: Pull, page: Page) -> Pull:

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from reconciler.forges.github import check_results
+from reconciler.forges.github import check_results, staged_commits
 from reconciler.forges.github.gh import Reply
 from reconciler.forges.github.pull import Pull
 from reconciler.forges.github.pull_nodes import WITHHELD, decoded
@@ -72,6 +72,9 @@ class Question(Struct, frozen=True, kw_only=True):
     branches: Sequence[TaskId] = ()
     numbers: Sequence[PrNumber] = ()
     queues: bool = False  # a base has a merge queue: how its pull requests fare there is asked too
+    staged: Mapping[Sha, str] = field(
+        default_factory=dict
+    )  # commits that were pushed to staging branches, and to which
     after: Mapping[str, str] = field(default_factory=dict)
     older: Mapping[TaskId, str] = field(default_factory=dict)
 
@@ -87,6 +90,7 @@ class Question(Struct, frozen=True, kw_only=True):
             f"queue{n}: mergeQueue(branch: {json.dumps(base)}) {{ id }}"
             for n, base in enumerate(self.bases)
         ]
+        asked += staged_commits.asked(self.staged, _contexts(self.size.checks))
         inner = "\n  ".join(asked)
         fragments = _LIGHT if self.bases or self.branches or self.numbers else ""
         fragments += _whole(self.size.checks, queues=self.queues) if self.numbers else ""
@@ -118,6 +122,7 @@ class Page(Struct, frozen=True, kw_only=True):
     queues: frozenset[str]
     red: Mapping[str, frozenset[str]]  # by base: the checks that fail on it
     freezes: Mapping[str, SaidFreeze]  # by base: whether anything lands on it
+    staged: Mapping[Sha, tuple[Sha | None, dict[str, Any]]]  # where the branch of each stands, and its node
     more: Mapping[str, str]
     truncated: Mapping[PrNumber, str]
     crowded: Mapping[TaskId, str]
@@ -145,15 +150,16 @@ def page(question: Question, value: Reply) -> Page:
         nodes=by_number,
         about=about,
         tips=tips,
-        tips_truncated={base: cursor for base, tip in tips.items() if (cursor := _cut_off(tip))},
+        tips_truncated={base: cursor for base, tip in tips.items() if (cursor := cut_off(tip))},
         withheld=next((why for _, why in value.withheld), ""),
-        legible=frozenset(base for base, tip in tips.items() if any(_listed(tip))),
+        legible=frozenset(base for base, tip in tips.items() if any(listed(tip))),
         heads={base: Sha(tip["oid"]) for base, tip in tips.items()},
         red={base: red(tip) for base, tip in tips.items()},
         freezes={base: found for base, tip in tips.items() if (found := freeze(tip))},
         queues=frozenset(base for n, base in enumerate(question.bases) if about.get(f"queue{n}")),
+        staged=staged_commits.answered(question.staged, about),
         more={base: info["endCursor"] for base, info in opened.items() if info["hasNextPage"]},
-        truncated={number: cursor for number, node in by_number.items() if (cursor := _cut_off(node))},
+        truncated={number: cursor for number, node in by_number.items() if (cursor := cut_off(node))},
         crowded=_crowded(question, about, {pull.number for pull in pulls}),
     )
 
@@ -207,13 +213,13 @@ def _comments(last: int) -> str:
 
 def red(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> frozenset[str]:
     """The names of the checks that fail on a commit. `further`: those of the pages that follow."""
-    checks = check_results.results([*_listed(tip), *further])
+    checks = check_results.results([*listed(tip), *further])
     return frozenset(check.name for check in checks if check.result is CheckResult.FAILED)
 
 
 def freeze(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) -> SaidFreeze | None:
     """What a commit says of whether anything lands on it. `further`: its checks of the pages that follow."""
-    status = next(filter(check_results.is_freeze, [*_listed(tip), *further]), None)
+    status = next(filter(check_results.is_freeze, [*listed(tip), *further]), None)
     if status is None:
         return None
     return SaidFreeze(
@@ -221,7 +227,7 @@ def freeze(tip: Mapping[str, Any], further: Sequence[Mapping[str, Any]] = ()) ->
     )
 
 
-def _listed(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def listed(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The checks of a commit or a pull request that can be read, of the first page."""
     rollup = node.get("statusCheckRollup") or {}
     return [*filter(None, (rollup.get("contexts") or {}).get("nodes") or ())]
@@ -289,6 +295,7 @@ def _crowded(question: Question, about: Mapping[str, Any], ours: set[PrNumber]) 
     }
 
 
-def _cut_off(node: Mapping[str, Any]) -> str | None:
+def cut_off(node: Mapping[str, Any]) -> str | None:
+    """The cursor of the page of its checks that comes next."""
     info = ((node.get("statusCheckRollup") or {}).get("contexts") or {}).get("pageInfo") or {}
     return info["endCursor"] if info.get("hasNextPage") else None

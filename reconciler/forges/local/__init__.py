@@ -22,16 +22,19 @@ from reconciler.landing.opened import BaseCheckout
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remotes
 from reconciler.landing.stacks import Stacking, Stacks
 from reconciler.model.errors import PermanentError
-from reconciler.model.names import PrNumber, Sha, TaskId, is_sha
+from reconciler.model.names import PrNumber, RunId, Sha, TaskId, is_sha
 from reconciler.model.observed import (
     Base,
     BaseCommit,
     Candidate,
     Checkout,
     Conflict,
+    Exit,
     Landing,
     MergeStep,
     PullRequest,
+    Run,
+    StagedCheck,
 )
 from reconciler.model.ports import LandOrder, VerdictPost
 from reconciler.model.pull_records import PullRecord, Verdict
@@ -125,6 +128,21 @@ class LocalForge(Stacking):
     def open(self, task: TaskId, head: Sha, title: str, body: str, *, base: str = "", onto: str = "") -> PrNumber:
         """Open the pull request of `task`, or find the open one."""
         return self._pulls.open(task, head, title, body)
+
+    def stage(self, order: LandOrder, run: Run) -> None:
+        """Nothing here runs checks of its own."""
+        raise PermanentError("a forge that is here has no staging branches")
+
+    def staged(self) -> Sequence[StagedCheck]:
+        """Nothing is."""
+        return ()
+
+    def clear_staging(self, run: RunId, end: Exit, remark: str) -> None:
+        """Nothing is there to be cleared away."""
+
+    def runs_when_staged(self, base: Sha) -> bool:
+        """Nothing does."""
+        return False
 
     def contains(self, base: Sha, commit: Sha) -> bool:
         """True when `commit` is an ancestor of `base`."""

@@ -44,6 +44,7 @@ from reconciler.model.observed.pulls import (
 )
 from reconciler.model.observed.room import Room
 from reconciler.model.observed.runs import Cause, Exit, LastWords, Occupant, RetryPoint, Run, RunState, Says, StopWhy
+from reconciler.model.observed.staging import StagedCheck
 from reconciler.model.observed.tasks import Task
 from reconciler.model.values import replace
 
@@ -97,6 +98,8 @@ class Observed(Struct, frozen=True, kw_only=True):
         default_factory=dict
     )  # the same by the topmost head in what they test
     checks_at: Mapping[Sha, tuple[Run, ...]] = field(default_factory=dict)  # the same by the tree that they test
+    staged: Mapping[RunId, StagedCheck] = field(default_factory=dict)  # those of the checks that a forge runs
+    unstaged: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its forge would run none of them
     bases: Mapping[str, Base | Unknown] = field(default_factory=dict)
     recent: Mapping[str, tuple[BaseCommit, ...] | Unknown] = field(default_factory=dict)  # of each base, its tip first
     printed: Mapping[RunId, str] = field(default_factory=dict)  # by the checks that are red on a base, at their ends
@@ -233,6 +236,7 @@ __all__ = [
     "RunState",
     "Salvage",
     "Says",
+    "StagedCheck",
     "Standing",
     "StopWhy",
     "Task",

@@ -86,7 +86,8 @@ _ENDED, _ALIVE = RunState.ENDED, (RunState.STARTING, RunState.RUNNING, RunState.
 
 
 class Run(Struct, frozen=True, kw_only=True, gc=False):
-    """One supervised process, alive or not. What it was started with comes from its spec."""
+    """One supervised process, alive or not. What it was started with comes from its spec. With a `commit` it is no process, but
+    what a forge runs on that."""
 
     id: RunId
     task: TaskId
@@ -101,6 +102,7 @@ class Run(Struct, frozen=True, kw_only=True, gc=False):
     heads: tuple[Sha, ...] = ()  # what a check has merged into the base, the lowest first
     below: Sha | None = None  # the tree without the topmost of them; None: the base's own
     left_out: tuple[int, ...] = ()  # which of its manifest's checks it left out, from 0
+    commit: Sha | None = None  # of a check that the forge runs on a staging branch: what was pushed there
     # Of a review: under what it judges; of an attempt that a review asked for: that review.
     judged: str = ""
     terms: tuple[str, ...] = ()  # of a review: the same, a word for each part; none: it was made before that was kept
@@ -117,7 +119,7 @@ class Run(Struct, frozen=True, kw_only=True, gc=False):
     done_at: datetime | None = None  # since when its agent has printed that it came to its end, while it still runs
     halted: bool = False  # its supervisor is stopped (SIGSTOP): nobody keeps its limits
     where: str = ""  # the engine that placed it, and the node; empty: this machine
-    remark: str = ""  # elsewhere: why it waits for a node, or why it was given up
+    remark: str = ""  # elsewhere: why it waits for a node, or why it was given up; what a forge's checks came to
     says: Says | None = None  # elsewhere: what its agent wrote for the tracker
     heard_at: datetime | None = None  # elsewhere: when its node was heard last, where that is long ago
     gives_up_at: datetime | None = None  # when it is given up if its node says nothing until then

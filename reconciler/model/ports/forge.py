@@ -9,15 +9,18 @@ from msgspec import Struct
 
 from reconciler.model.changes import Diff, File, PullCommit, Span
 from reconciler.model.desired import LandingMode, MergeMethod, SquashMessage
-from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.names import PrNumber, RunId, Sha, TaskId
 from reconciler.model.observed import (
     Base,
     BaseCommit,
     Candidate,
     Conflict,
+    Exit,
     Landing,
     MergeStep,
     PullRequest,
+    Run,
+    StagedCheck,
     Upon,
 )
 from reconciler.model.pull_records import PullRecord
@@ -41,6 +44,7 @@ class LandOrder(Struct, frozen=True, kw_only=True):
     how: LandingMode = LandingMode.CAS  # CAS or FORGE; what is here is moved by us, whichever it says
     says: SquashMessage = SquashMessage.BOTH
     push: bool = False
+    tested: Sha | None = None  # the commit on which the forge's own checks passed, made of just this
     beneath: tuple[LandOrder, ...] = ()
 
     @property
@@ -157,6 +161,26 @@ class Forge(Protocol):
         Where it lives elsewhere, the branch is pushed. `base`: what it is to land on; else the first of all bases. `onto`: the
         branch of another task that it goes onto until that has landed.
         """
+        ...
+
+    def stage(self, order: LandOrder, run: Run) -> None:
+        """Push the commit that would land to a staging branch of ours, for the forge's own checks to run there; `run` is what
+        they are: once, whatever becomes of the answer. Without `run.heads`: the base as it is.
+
+        No branch is touched there that was not made here. Raises TemporaryError where none is free.
+        """
+        ...
+
+    def staged(self) -> Sequence[StagedCheck]:
+        """What was pushed to staging branches: what is on its way, and what it came to as far as that was written down."""
+        ...
+
+    def clear_staging(self, run: RunId, end: Exit, remark: str) -> None:
+        """Write down what a staged check came to, then delete its branch where that still stands at its commit."""
+        ...
+
+    def runs_when_staged(self, base: Sha) -> bool:
+        """True where, as far as a commit of the base tells, the forge runs something on what is pushed to a staging branch."""
         ...
 
     def contains(self, base: Sha, commit: Sha) -> bool:

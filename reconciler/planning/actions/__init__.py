@@ -18,7 +18,7 @@ from reconciler.planning.actions.relay import Relay
 from reconciler.planning.actions.rerun_checks import RerunChecks
 from reconciler.planning.actions.set_phase import SetPhase
 from reconciler.planning.actions.start_agent import RestartAgent, StartAgent
-from reconciler.planning.actions.start_check import StartCheck
+from reconciler.planning.actions.start_check import ClearStaging, StageChecks, StartCheck
 from reconciler.planning.actions.start_review import StartReview
 from reconciler.planning.actions.stop_agent import StopAgent
 from reconciler.planning.actions.unstack import Unstack, on_top
@@ -96,6 +96,7 @@ __all__ = [
     "LIFECYCLE",
     "Action",
     "BlockTask",
+    "ClearStaging",
     "CloseEpic",
     "ClosePullRequest",
     "CloseTask",
@@ -116,6 +117,7 @@ __all__ = [
     "RestartAgent",
     "RetryTask",
     "SetPhase",
+    "StageChecks",
     "StartAgent",
     "StartCheck",
     "StartReview",

@@ -228,4 +228,4 @@ def _asked_by(job: Job, reason: Reason) -> str:
 def _evidence(job: Job, reason: Reason) -> RunId | None:
     run: Run | None = job.offer.checks_last if reason is Reason.CHECKS_FAILED else job.attempts.last
     judged_by_others = reason in TOLD_OF_ITS_WORK and reason is not Reason.CHECKS_FAILED
-    return run.id if run and not judged_by_others else None
+    return run.id if run and not judged_by_others and not run.commit else None

@@ -1,21 +1,35 @@
-"""The checks of what would land, on exactly that tree; and of the base alone, where it is asked whose fault it is."""
+"""The checks of what would land, on exactly that tree; and of the base alone, where it is asked whose fault it is.
+
+They run here, or the forge runs its own on what is pushed to a staging branch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import ClassVar
 
 from reconciler.model.checks import Check
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import RunId, RunKind, Sha
-from reconciler.model.observed import Candidate, PullRequest, Run, Unknown
+from reconciler.model.observed import (
+    Candidate,
+    Cause,
+    Exit,
+    PullRequest,
+    Run,
+    RunState,
+    StagedCheck,
+    StopWhy,
+    Unknown,
+)
 from reconciler.model.ports import Change, LandOrder, Ports, RunSpec, StepLimit
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning import base_checks
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.actions.land import listed, numbers, order_of
-from reconciler.planning.asked import asked_of, left_out
+from reconciler.planning.asked import left_out
 from reconciler.planning.check_state import CheckState, over_soon
 from reconciler.planning.job import Job
 
@@ -59,24 +73,33 @@ class StartCheck(Action, frozen=True, kw_only=True):
                     Reason.CHECKS_PENDING, "no checks are configured, and 'noChecks: block' merges nothing without them"
                 )
             case CheckState.NONE:
-                return cls.together(job, order_of(job, pull, candidate), None, job.checks)
+                return cls._alone(job, pull, candidate)
             case CheckState.FAILED:
-                return cls._of_the_base(job, pull) or (
-                    cls.together(job, order_of(job, pull, candidate), None, job.checks)
-                    if job.offer.asked_again
-                    else None
-                )
+                again = cls._alone(job, pull, candidate) if job.offer.asked_again else None
+                return cls._of_the_base(job, pull) or again
             case _:
                 return None
 
     @classmethod
-    def together(cls, job: Job, order: LandOrder, below: Sha | None, before: tuple[Run, ...] | Unknown) -> StartCheck:
+    def _alone(cls, job: Job, pull: PullRequest, candidate: Candidate) -> Decision:
+        if any(check.staged for check in job.step) and not job.offer.stageable_as(candidate):
+            return None  # a person says yes first: it would run with the secrets of the repository
+        return cls.together(job, order_of(job, pull, candidate), None, job.step, job.checks)
+
+    @classmethod
+    def together(
+        cls,
+        job: Job,
+        order: LandOrder,
+        below: Sha | None,
+        asked: tuple[Check, ...],
+        before: tuple[Run, ...] | Unknown,
+    ) -> StartCheck:
         """The checks of a task's work on the base, with all that is beneath it; `below`: the tree of that alone."""
         again = f" again: failed {_times(len(job.offer.reds))}" if job.offer.reds and not order.beneath else ""
-        message = (
-            f"run checks for #{order.number} (merged with {listed([job.spec.base, *numbers(order.beneath)])}){again}"
-        )
-        asked = asked_of(job.spec, frozenset().union(*(each.expected.changed for each in order.whole)))
+        where = f"for #{order.number} (merged with {listed([job.spec.base, *numbers(order.beneath)])}){again}"
+        staged = any(check.staged for check in asked)
+        message = f"have the forge run its checks {where}, on a staging branch" if staged else f"run checks {where}"
         return cls._of(job, Reason.CHECKS_PENDING, message, order, asked, before, below)
 
     @classmethod
@@ -95,7 +118,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
                 order = order_of(job, pull, Candidate(base=base, head=base, tree=tree))
                 message = f"run checks on {job.spec.base} alone: they failed for #{pull.number}"
                 return replace(
-                    cls._of(job, Reason.CHECKS_FAILED, message, order, job.asked, job.base_checks), of_the_base=True
+                    cls._of(job, Reason.CHECKS_FAILED, message, order, job.step, job.base_checks), of_the_base=True
                 )
             case _:
                 return None
@@ -115,7 +138,8 @@ class StartCheck(Action, frozen=True, kw_only=True):
         spec = job.spec
         n = max((run.id.n for run in before), default=0) + 1 if isinstance(before, tuple) else 1
         without = ", ".join(spec.merge.commands[n] for n in left_out(spec, asked))
-        return cls(
+        made = StageChecks if any(check.staged for check in asked) else StartCheck
+        return made(
             manifest=spec.name,
             task=job.task.id,
             reason=reason,
@@ -157,6 +181,61 @@ class StartCheck(Action, frozen=True, kw_only=True):
                 left_out=left_out(self.spec, self.asked),
             )
         )
+        yield from ()
+
+
+class StageChecks(StartCheck, frozen=True, kw_only=True):
+    """Push exactly what would land to a staging branch, where the forge runs its own checks."""
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        order = self.order
+        ports.forge.stage(
+            order,
+            Run(
+                id=self.run,
+                task=order.task,
+                manifest=self.spec.name,
+                state=RunState.STARTING,
+                why=self.reason,
+                baseline=order.expected.head,
+                base_tip=order.expected.base,
+                tree=order.expected.tree,
+                heads=() if self.of_the_base else tuple(each.expected.head for each in order.whole),
+                below=self.below,
+            ),
+        )
+        yield from ()
+
+
+class ClearStaging(Action, frozen=True, kw_only=True):
+    """Write down what the forge's checks of a staged commit came to, and delete its staging branch."""
+
+    by_merge: ClassVar[bool] = True
+    run: RunId
+    exit: Exit
+    remark: str = ""
+
+    @property
+    def housekeeping(self) -> bool:
+        return True
+
+    @classmethod
+    def of(cls, staged: StagedCheck, seen: Run, at: datetime) -> ClearStaging:
+        """Of one that is over, as it was seen; or that nothing wants any more."""
+        unwanted = Exit(cause=Cause.STOPPED, at=at, stop=StopWhy.PERSON)
+        why = "its checks are over" if seen.exit else "what it tested is no longer what would be merged"
+        return cls(
+            manifest=seen.manifest,
+            task=seen.task,
+            reason=Reason.CHECK_ENDED if seen.exit else Reason.STALE,
+            message=f"delete {staged.branch}: {why}",
+            run=seen.id,
+            exit=seen.exit or unwanted,
+            remark=seen.remark,
+        )
+
+    def perform(self, ports: Ports) -> Iterator[Change]:
+        ports.forge.clear_staging(self.run, self.exit, self.remark)
         yield from ()
 
 

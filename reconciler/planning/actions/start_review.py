@@ -81,7 +81,7 @@ class StartReview(Action, frozen=True, kw_only=True):
             brief=brief,
             guidelines=job.guidelines,
             epic=job.epic or "",
-            check=passed.id if passed and passed.exit and passed.exit.well else None,
+            check=passed.id if passed and passed.exit and passed.exit.well and not passed.commit else None,
             model=reviewer.model_for(job.task.labels),
             usd=allowance(job.spec.budget, job.attempts.spend),
         )
