@@ -360,7 +360,7 @@ BREAKS = (
     Break(
         "a reviewer is asked about what the change would tell it",
         "reconciler/planning/reviews.py",
-        "        return Review.HUMAN if asked is Review.AGENT and self.told else asked\n",
+        "        return Review.HUMAN if asked is Review.AGENT and self.instructions else asked\n",
         "        return asked\n",
         "tests/test_plans.py",
     ),

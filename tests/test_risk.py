@@ -10,7 +10,7 @@ from reconciler.model.desired import RiskLevel
 from reconciler.model.names import Sha
 from reconciler.model.values import replace
 from reconciler.planning.review_prompts import PATCH_MAX
-from reconciler.planning.risk import SIZE_MAX, Risk, assess, higher, told
+from reconciler.planning.risk import SIZE_MAX, Risk, assess, higher, instructions
 
 LOW, NORMAL, HIGH = RiskLevel
 
@@ -40,14 +40,14 @@ def risk(*files: str, guarded: tuple[str, ...] = (), high: tuple[str, ...] = (),
         ("README.rst M +3 -1", LOW, "prose: README.rst"),
         ("src/a.py M +3 -1", NORMAL, "changes src/a.py"),
         ("docs/conf.py M +3 -1", NORMAL, "changes docs/conf.py"),
-        ("CLAUDE.md M +1 -1", HIGH, "what agents are told: CLAUDE.md"),
+        ("CLAUDE.md M +1 -1", HIGH, "instructions for agents: CLAUDE.md"),
         ("web/package.json M +1 -1", HIGH, "dependencies: web/package.json"),
         ("requirements-dev.txt M +1 -1", HIGH, "dependencies: requirements-dev.txt"),
         ("uv.lock M +900 -20", HIGH, "locked dependencies: uv.lock"),
         ("go.sum M +2 -1", HIGH, "locked dependencies: go.sum"),
         ("app/migrations/0002_x.py A +30 -0", HIGH, "migrations: app/migrations/0002_x.py"),
         (".gitattributes A +1 -0", HIGH, "how git treats files: .gitattributes"),
-        (".Claude/Agents/merger.md M +1 -1", HIGH, "what agents are told: .Claude/Agents/merger.md"),
+        (".Claude/Agents/merger.md M +1 -1", HIGH, "instructions for agents: .Claude/Agents/merger.md"),
         ("web/Package.json M +1 -1", HIGH, "dependencies: web/Package.json"),
         ("data/latest.txt M +1 -1", NORMAL, "changes data/latest.txt"),
         ("tests/test_a.py M +3 -1", NORMAL, "tests: tests/test_a.py"),
@@ -80,15 +80,15 @@ def test_each_rule_says_how_much_and_why(file: str, level: RiskLevel, reason: st
     ],
 )  # fmt: skip
 def test_what_agents_are_told_is_of_high_risk_in_any_folder_and_any_case(path: str) -> None:
-    assert risk(f"{path} A +1 -0") == Risk(HIGH, (f"what agents are told: {path}",))
+    assert risk(f"{path} A +1 -0") == Risk(HIGH, (f"instructions for agents: {path}",))
 
 
 @pytest.mark.parametrize("path", [".claude", "web/.Claude", ".codex", ".github/instructions", ".gemini"])
 def test_a_link_in_place_of_a_folder_that_agents_read_brings_what_is_at_its_other_end(path: str) -> None:
     diff = a_diff(f"{path} A +1 -0 120000", "src/settings.json A +3 -0")
 
-    assert told(diff) == (path,)
-    assert assess(diff, (), (), ()) == Risk(HIGH, (f"what agents are told: {path}",))
+    assert instructions(diff) == (path,)
+    assert assess(diff, (), (), ()) == Risk(HIGH, (f"instructions for agents: {path}",))
 
 
 def test_a_name_of_a_file_is_one_line_of_a_reason() -> None:
@@ -198,6 +198,6 @@ diff --git a/z.md b/z.md
 def test_what_a_file_that_agents_read_names_is_of_high_risk_and_told() -> None:
     diff = a_diff("docs/style.md M +1 -1", "docs/other.md M +1 -1", named=frozenset({"docs/style.md"}))
 
-    assert told(diff) == ("docs/style.md",)
-    assert assess(diff, (), (), ()) == Risk(HIGH, ("what agents are told: docs/style.md",))
+    assert instructions(diff) == ("docs/style.md",)
+    assert assess(diff, (), (), ()) == Risk(HIGH, ("instructions for agents: docs/style.md",))
     assert assess(diff, (), (), ("docs/**",)).level is LOW

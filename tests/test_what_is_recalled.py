@@ -72,7 +72,7 @@ def test_what_can_not_be_understood_is_as_if_it_were_not_there(damage: dict[str,
     ("fields", "step"),
     [
         ({"left": True}, "reconcile watch"),
-        ({"told": True, "permanent": True}, "reconcile describe x-1"),
+        ({"feedback": True, "permanent": True}, "reconcile describe x-1"),
         ({"permanent": True}, "once that is fixed: reconcile retry x-1"),
         ({"denied": True}, "lift it there"),
         ({"blocked": True}, "clear that checkout"),

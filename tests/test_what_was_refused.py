@@ -66,7 +66,7 @@ def test_an_attempt_that_fails_hides_nothing_of_what_was_refused_from_the_next_o
             world.commit("x-1", f"another {n}")
         loop.until_quiet(Clockwork(world))
         said = loop.look().plan.epics[0]
-        assert WHY in said.failing[X].message and "its agent is told" in failing.words(
+        assert WHY in said.failing[X].message and "its agent gets it as feedback" in failing.words(
             failing.shown(said.failing[X]), world.now
         )
         world.finish(a_work_run(n), code=1)

@@ -30,7 +30,7 @@ from reconciler.wiring import Site
 
 PATIENCE_S = 10.0
 LOOK_S = 0.5
-SLOW_END_S = 3.0  # after a signal, until it is said why it takes so long
+SLOW_END_S = 3.0  # after a signal, until it is shown why it takes so long
 TWICE_S = 1.0  # signals that come sooner one after the other are one
 _LISTENERS = "'reconcile doctor' says how many listeners there are; an editor or another watch may use them up"
 

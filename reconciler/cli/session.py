@@ -51,7 +51,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
     last_waits: dict[str, dict[str, str]] = field(default_factory=dict)  # by manifest and task
     asking: dict[TaskId, Reason] = field(
         default_factory=dict
-    )  # what a person has to do something about, as it was said last
+    )  # what a person has to do something about, as it was shown last
     last_plan: Plan | None = None
     untold: str = ""  # why nobody could be notified, as was reported last
     unkept: dict[str, str] = field(

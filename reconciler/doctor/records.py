@@ -117,7 +117,7 @@ def _clashes(scene: Scene, site: Site) -> list[Diagnosis]:
     """The manifests that are held because another one works on what they call their epic."""
     graph, prefix = ask(site.tracker.tasks), ask(site.tracker.prefix)
     if isinstance(graph, Unknown) or isinstance(prefix, Unknown):
-        return []  # that is said where tasks are asked about
+        return []  # the probe of the tasks shows it
     found = clashes(scene.epics, prefix, Index(graph)).values()
     return [
         Diagnosis(
@@ -194,7 +194,7 @@ def _failing(scene: Scene, site: Site) -> Iterator[Diagnosis]:
 def _attention(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """Which manifests stand still until a person does something about a task, or left something behind: as it was seen last.
 
-    What is wrong with a whole manifest, and what goes wrong at every try, is said where that is looked at.
+    What is wrong with a whole manifest, and what goes wrong at every try, is shown by the probes of those.
     """
     left = "" if site.acting else " (as it was seen last; no reconciler is running)"
     for name, status in site.statuses().items():
@@ -212,12 +212,12 @@ def _attention(scene: Scene, site: Site) -> Iterator[Diagnosis]:
                 case {"type": "Converged", "status": "False", "reason": str(word), "message": str(message)} if (
                     not asked
                 ):
-                    said = _of_a_task(word, Awaits.PERSON)
+                    mine = _of_a_task(word, Awaits.PERSON)
                 case {"type": "Degraded", "status": "True", "reason": str(word), "message": str(message)}:
-                    said = _of_a_task(word, Awaits.PERSON, Awaits.NOTHING) and not status.get("failing")
+                    mine = _of_a_task(word, Awaits.PERSON, Awaits.NOTHING) and not status.get("failing")
                 case _:
                     continue
-            if said:
+            if mine:
                 found, hint = f"{name}: {word}", f"reconcile status {name}"
                 yield Diagnosis(name="attention", state=State.WARNING, found=found, message=message + left, hint=hint)
 

@@ -19,9 +19,9 @@ from reconciler.git.worktrees import MADE, Entry, WorktreeListing
 from reconciler.loop import clearing
 from reconciler.model.errors import ReconcileError
 from reconciler.model.globs import fits
+from reconciler.model.instructions import INSTRUCTIONS
 from reconciler.model.names import SALVAGE_REFS, RunKind, TaskId, branch_of, usable
 from reconciler.model.observed import Graph, Run, WorktreeFault
-from reconciler.model.told import TOLD
 from reconciler.model.venue import Venue
 from reconciler.render.failing import recalled
 from reconciler.render.words import counted
@@ -217,8 +217,8 @@ def _tasks(site: Site) -> Graph | None:
 def _told(roots: Iterable[Path]) -> Diagnosis | None:
     """Agents may write beside their own worktree, and many programs read what stands in the folders above theirs."""
     return _warn(
-        (str(root / name) for root in roots for name in _listed(root) if fits(name, TOLD)),
-        "whoever works in a worktree there is told what these say, and any agent could have written them",
+        (str(root / name) for root in roots for name in _listed(root) if fits(name, INSTRUCTIONS)),
+        "agents in the worktrees there read these as instructions, and any agent could have written them",
         "read them, and remove what you did not put there",
     )
 

@@ -10,15 +10,15 @@ from msgspec import Struct
 
 from reconciler.git.commands import Git
 from reconciler.model.globs import fits
+from reconciler.model.instructions import INSTRUCTIONS, names
 from reconciler.model.names import Sha
-from reconciler.model.told import TOLD, names
 
 _DEEPEST = 5  # imports of imports
 _FILES_MAX, _SIZE_MAX = 1000, 1 << 20
 _LINK, _SUBMODULE = "120000", "160000"
 _PROSE = (".md", ".mdc", ".rst", ".txt")
 # Of each glob what no path can lack that it is about: most paths of a tree have none of these.
-_CORES = tuple({max(re.split(r"[*?]+", glob.strip("*/").lower()), key=len) for glob in TOLD})
+_CORES = tuple({max(re.split(r"[*?]+", glob.strip("*/").lower()), key=len) for glob in INSTRUCTIONS})
 
 
 class NamedPaths(Struct, frozen=True):
@@ -84,7 +84,7 @@ def _told(tree: Mapping[str, tuple[str, Sha]]) -> list[str]:
     if not cores:
         return []
     likely = re.compile("|".join(cores))
-    return [path for path in tree if likely.search(path.lower()) and fits(path, TOLD)]
+    return [path for path in tree if likely.search(path.lower()) and fits(path, INSTRUCTIONS)]
 
 
 def _texts(git: Git, objects: Mapping[str, Sha]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the authors of a change said at their ends, where somebody waits for their answer: a person who decides hears both sides."""
+"""The last words of the authors of a change, where somebody waits for their answer: a person who decides hears both sides."""
 
 from __future__ import annotations
 

@@ -85,11 +85,13 @@ class Setbacks(Struct, kw_only=True):
         """Begin where the one who acted here before has ended: all that failed is tried at once, and counted on."""
         self.recalled = dict(failures)
         for subject, known in failures.items():
-            # Until a push goes well every attempt is told why one was refused; what it was may have been allowed by now.
-            told = (
-                replace(f, others=(), refused=None, permanent=False, left=False, until=at) for f in known.each if f.told
+            # Until a push goes well every attempt hears why one was refused; what it was may have been allowed by now.
+            kept = (
+                replace(f, others=(), refused=None, permanent=False, left=False, until=at)
+                for f in known.each
+                if f.feedback
             )
-            self._keep(subject, Failure.joined(told))
+            self._keep(subject, Failure.joined(kept))
 
     def forget(self, observed: Observed, decided: Plan) -> None:
         """Whatever went wrong, and is not due although it could be tried again, is wanted no more."""
@@ -102,7 +104,7 @@ class Setbacks(Struct, kw_only=True):
             if not failure.housekeeping and subject not in worded and _closed(subject, observed):
                 return False  # what it would advise, a retry, begins a task anew that somebody has closed
             waits = failure.until > observed.at or (subject, failure.action) in due
-            return waits or _still_refused(subject, failure, observed) or _still_told(subject, failure, observed)
+            return waits or _still_refused(subject, failure, observed) or _still_feedback(subject, failure, observed)
 
         for subject, known in list(self.failures.items()):
             self._keep(subject, Failure.joined(each for each in known.each if lasts(subject, each)))
@@ -188,7 +190,7 @@ class Setbacks(Struct, kw_only=True):
             blocked=isinstance(error, BlockedError),
             line=_of_the_line(action, error),
             refused=_refused(action, error),
-            told=isinstance(action, OpenPullRequest) and isinstance(error, ContentRefusedError),
+            feedback=isinstance(action, OpenPullRequest) and isinstance(error, ContentRefusedError),
             housekeeping=action.housekeeping,
         )
 
@@ -204,10 +206,10 @@ def _still_refused(subject: TaskId, known: Failure, observed: Observed) -> bool:
     return known.refused is not None and branch is not None and branch.head == known.refused
 
 
-def _still_told(subject: TaskId, known: Failure, observed: Observed) -> bool:
+def _still_feedback(subject: TaskId, known: Failure, observed: Observed) -> bool:
     """True while a branch holds work that could not be pushed for what it held: what is there now was not pushed either."""
     since, branches = observed.since.get(subject), observed.branches
-    if not known.told or (since and since.at >= known.at) or _closed(subject, observed):
+    if not known.feedback or (since and since.at >= known.at) or _closed(subject, observed):
         return False
     return isinstance(branches, Unknown) or (subject in branches and branches[subject].ahead > 0)
 

@@ -1,6 +1,6 @@
-"""Manifests that name as their epic what is work of another one. Pure. The work stays work, and is said; nobody takes it over.
+"""Manifests that name as their epic what is work of another one. Pure. The work stays work, and nobody takes it over.
 
-A task that has children, or is called an epic, is the epic of whoever names it. What a manifest declares as a task, or an agent
+A task that has children, or is called an epic, is the epic of the manifest that names it. What a manifest declares as a task, or an agent
 has begun under it, is not: with it taken away, its manifest would be done without it.
 """
 

@@ -22,7 +22,7 @@ def failing(spec: EpicSpec, actions: list[Action], observed: Observed) -> dict[T
     due = {(action.subject_id, type(action).__name__) for action in actions}
 
     def lasts(subject: TaskId, failure: Failure) -> bool:
-        waits = (failure.until > observed.at or failure.told) and not failure.left
+        waits = (failure.until > observed.at or failure.feedback) and not failure.left
         return failure.manifest == spec.name and ((subject, failure.action) in due or waits)
 
     found = {

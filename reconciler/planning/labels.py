@@ -19,8 +19,8 @@ OURS = frozenset({*PHASES, NEEDS_HUMAN, STOPPED, TAKEN})
 
 def line_priority(task: Task) -> int:
     """How urgent a task is in the line of its base: the most urgent of its labels says so, else its own priority."""
-    said = [label.removeprefix(PRIORITY) for label in task.labels if label.startswith(PRIORITY)]
-    return min((int(each) for each in said if each in PRIORITIES), default=task.priority)
+    named = [label.removeprefix(PRIORITY) for label in task.labels if label.startswith(PRIORITY)]
+    return min((int(each) for each in named if each in PRIORITIES), default=task.priority)
 
 
 def left_over(task: Task) -> frozenset[str]:

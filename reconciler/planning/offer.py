@@ -68,7 +68,7 @@ class Offer(Struct, frozen=True, dict=True):
     def _protected(self, candidate: Candidate) -> tuple[str, ...]:
         """The protected paths that a candidate changes.
 
-        Such are always the manifest with what it has told and run; the tracker's folder, or what stands in its place, where the
+        Such are always the manifest with the prompts and scripts that it names; the tracker's folder, or what stands in its place, where the
         forge merges that too; and submodules:
         the commit that one names may be on no server, or the repository that an agent happened to put there.
         """

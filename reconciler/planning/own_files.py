@@ -1,4 +1,4 @@
-"""The files of a repository that are part of its manifest: itself, and what it has told or run by name. Pure.
+"""The files of a repository that are part of its manifest: itself, and the prompts and scripts that it names. Pure.
 
 Whoever writes there decides who says yes: so they are a person's to change, whatever the policy protects.
 """

@@ -94,7 +94,7 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
     def failed_for_good(self, task: TaskId) -> bool:
         """True when an action for the task went wrong in a way that no further try changes: a person is needed."""
         failure = self.failing.get(task)
-        return failure is not None and failure.permanent and not failure.told  # that its agent is told
+        return failure is not None and failure.permanent and not failure.feedback  # that one its agent mends
 
     @cached_property
     def unsettled(self) -> bool:

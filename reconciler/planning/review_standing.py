@@ -1,4 +1,4 @@
-"""Why a review does not count for what is offered now. Pure. People are told, for each of them; no decision asks."""
+"""Why a review does not count for what is offered now. Pure. Shown for each of them; no decision asks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def why_not(offer: Reviewing, run: Run) -> str | None:
 
 
 def why_not_a_persons(pull: PullRequest, review: PersonReview, every: tuple[PersonReview, ...]) -> str | None:
-    """The same of what a person has said about a pull request, among all that people have."""
+    """The same of a person's word about a pull request, among all that people have."""
     if review.head == pull.head:
         return (
             None if review.verdict in standing(every, pull.head) else "a later word about the same head goes before it"

@@ -1,4 +1,4 @@
-"""Under what a review judges: the policy, who reviews, and what it is to look for. Pure. What changed since is told by name."""
+"""Under what a review judges: the policy, who reviews, and what it is to look for. Pure. What changed since is named."""
 
 from __future__ import annotations
 

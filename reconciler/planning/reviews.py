@@ -26,7 +26,7 @@ from reconciler.planning import run_results
 from reconciler.planning.facts import Facts
 from reconciler.planning.messages import clean
 from reconciler.planning.review_terms import terms
-from reconciler.planning.risk import Risk, assess, higher, told
+from reconciler.planning.risk import Risk, assess, higher, instructions
 
 FAILURES_MAX = 2
 MOVED_MAX = 5  # reviews of what its branch no longer holds, since an agent was last at work on it
@@ -63,12 +63,12 @@ class Reviewing(Struct, frozen=True, dict=True):
         policy = self.facts.spec.merge.review
         at = (policy.at(self.risk.level), policy.at(self.level)) if self.risk else policy.each
         asked = max(at, key=lambda review: review.rank)
-        return Review.HUMAN if asked is Review.AGENT and self.told else asked
+        return Review.HUMAN if asked is Review.AGENT and self.instructions else asked
 
     @cached_property
-    def told(self) -> tuple[str, ...]:
+    def instructions(self) -> tuple[str, ...]:
         """The paths in it by which it would tell its reviewer what to do: no reviewer is asked about such."""
-        return told(self.diff) if self.diff and Review.AGENT in self.facts.spec.merge.review.each else ()
+        return instructions(self.diff) if self.diff and Review.AGENT in self.facts.spec.merge.review.each else ()
 
     @property
     def asks_now(self) -> Review:
@@ -154,7 +154,7 @@ class Reviewing(Struct, frozen=True, dict=True):
     def retried(self) -> bool:
         """True where a retry now would have its reviewer asked once more."""
         pull, policy = self.facts.open_pull, self.facts.spec.merge.review
-        if pull is None or pull.approved == pull.head or self.guarded or self.told or self.risk is None:
+        if pull is None or pull.approved == pull.head or self.guarded or self.instructions or self.risk is None:
             return False
         over = any(run.exit and not self._enough(run) for run in self._current)
         return (over or self.moves) and policy.at(self.risk.level) is Review.AGENT
@@ -166,8 +166,8 @@ class Reviewing(Struct, frozen=True, dict=True):
 
     @property
     def moves(self) -> bool:
-        """True where its branch changes from review to review, and no agent is at work on it: whoever does that, perhaps a
-        reviewer, would have it read for ever, and pay for each."""
+        """True where its branch changes from review to review, and no agent is at work on it: somebody else, perhaps a
+        reviewer, would have it read for ever, and each time for money."""
         diff, pull, runs, since = self.diff, self.facts.open_pull, self.facts.runs, self.facts.since
         if diff is None or pull is None or not isinstance(runs, tuple):
             return False
@@ -226,7 +226,13 @@ class Reviewing(Struct, frozen=True, dict=True):
 
     def _enough(self, run: Run) -> bool:
         """True for a yes after which nobody else is asked: one that raises the risk may call for a person."""
-        if run.verdict is None or self.risk is None or self.told or not ended_well(run) or self.dismissal_of(run):
+        if (
+            run.verdict is None
+            or self.risk is None
+            or self.instructions
+            or not ended_well(run)
+            or self.dismissal_of(run)
+        ):
             return False
         level, policy = higher(self.risk.level, run.verdict.risk), self.facts.spec.merge.review
         return run.verdict.verdict is ReviewWord.APPROVE and policy.at(level) is not Review.HUMAN

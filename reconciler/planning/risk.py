@@ -15,7 +15,7 @@ from msgspec import Struct
 from reconciler.model.changes import Diff, File
 from reconciler.model.desired import RiskLevel
 from reconciler.model.globs import fits
-from reconciler.model.told import TOLD
+from reconciler.model.instructions import INSTRUCTIONS
 
 NAMED_MAX = 3
 # Of lines that somebody wrote: what programs write has none.
@@ -41,7 +41,7 @@ _RULES: tuple[tuple[RiskLevel, str, tuple[str, ...]], ...] = (
     (RiskLevel.HIGH, "migrations", ("**/migrations/**", "**/migrate/**", "**/alembic/versions/**", "**/*.migration.*")),
     (RiskLevel.HIGH, "locked dependencies", _LOCKS),
     (RiskLevel.HIGH, "dependencies", _DEPENDENCIES),
-    (RiskLevel.HIGH, "what agents are told", TOLD),
+    (RiskLevel.HIGH, "instructions for agents", INSTRUCTIONS),
     (RiskLevel.HIGH, "how git treats files", ("**/.gitattributes", "**/.gitmodules", "**/.lfsconfig")),
     (RiskLevel.NORMAL, "tests", _TESTS),
     (RiskLevel.LOW, "prose", _PROSE),
@@ -66,9 +66,9 @@ def assess(diff: Diff, guarded: tuple[str, ...], high: tuple[str, ...], low: tup
     return Risk(level, tuple(dict.fromkeys(reason for of, reason in found if of is level)))
 
 
-def told(diff: Diff) -> tuple[str, ...]:
+def instructions(diff: Diff) -> tuple[str, ...]:
     """The paths in a change that agents read or obey unasked: whoever reviews it in a worktree of it would."""
-    return tuple(file.path for file in diff.files if fits(file.path, TOLD) or file.path in diff.named)
+    return tuple(file.path for file in diff.files if fits(file.path, INSTRUCTIONS) or file.path in diff.named)
 
 
 def higher(one: RiskLevel, other: RiskLevel | None) -> RiskLevel:
@@ -123,7 +123,7 @@ def _as_a_whole(diff: Diff, low: tuple[str, ...]) -> Iterator[tuple[RiskLevel, s
     ]:
         yield RiskLevel.NORMAL, f"takes lines out of tests: {_listed(thinned)}"
     if named := [path for path in sorted(diff.named) if not fits(path, low, exact=True)]:
-        yield RiskLevel.HIGH, f"what agents are told: {_listed(named)}"
+        yield RiskLevel.HIGH, f"instructions for agents: {_listed(named)}"
     if other := [file.path for file in diff.files if file.kind not in "ADM"]:
         yield RiskLevel.HIGH, f"becomes another kind of file: {_listed(other)}"
     # What a link shows is not in the diff, and what can be run is no prose.

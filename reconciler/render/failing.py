@@ -26,7 +26,7 @@ def shown(failure: Failure) -> dict[str, Any]:
 
 
 def _plain(failure: Failure) -> dict[str, Any]:
-    return {**_bare(failure), "permanent": failure.permanent and not failure.told, "agentIsTold": failure.told}
+    return {**_bare(failure), "permanent": failure.permanent and not failure.feedback, "agentIsTold": failure.feedback}
 
 
 def _bare(failure: Failure) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def words(entry: Mapping[str, Any], now: datetime, task: str = "") -> str:
     since = span((now - stamped(entry["since"])).total_seconds())
     again = LEFT
     if entry["nextTry"] and entry["agentIsTold"]:
-        again = "its agent is told, to mend it"
+        again = "its agent gets it as feedback"
     elif entry["nextTry"]:
         left_s = (stamped(entry["nextTry"]) - now).total_seconds()
         again = f"tried again in {span(left_s)}" if left_s > 0 else "being tried again"
@@ -59,8 +59,8 @@ def next_step(subject: str, failure: Failure) -> str:
         return f"mend what it names: it is tried again by itself; reconcile status {failure.manifest}"
     if failure.left:
         return "mend what it names; then reconcile watch"
-    if failure.told:
-        return f"nothing: its agent is told, to mend it; reconcile describe {subject}"
+    if failure.feedback:
+        return f"nothing: its agent gets it as feedback; reconcile describe {subject}"
     if failure.permanent:
         return f"once that is fixed: reconcile retry {subject}"
     # Begun anew, its attempts would count anew: what goes on by itself needs no retry.
@@ -99,7 +99,7 @@ def remembered(epic: EpicPlan) -> list[dict[str, Any]]:
             "blocked": f.blocked,
             **({"denied": True} if f.denied else {}),
             **({"refused": f.refused} if f.refused else {}),
-            **({"told": True} if f.told else {}),
+            **({"feedback": True} if f.feedback else {}),
             **({"housekeeping": True} if f.housekeeping else {}),
         }
         for subject, failure in epic.failing.items()
@@ -148,7 +148,7 @@ def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[T
                     blocked=each.get("blocked") is True,
                     left=left,
                     refused=Sha(refused) if isinstance(refused, str) else None,
-                    told=each.get("told") is True,
+                    feedback=each.get("feedback") is True,
                     housekeeping=each.get("housekeeping") is True,
                 )
                 found[TaskId(subject)].append(failure)

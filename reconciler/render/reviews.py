@@ -69,7 +69,7 @@ def stands(run: Run, offer: Reviewing | None) -> Document:
 
 
 def place(comment: Mapping[str, Any]) -> str:
-    """Where a comment belongs, on one line; whoever looks there for it may do so in vain, and is told."""
+    """Where a comment belongs, on one line; whoever looks there for it may do so in vain, and reads so."""
     where = line(f"{comment['path']}:{comment['line']}" if comment["line"] else comment["path"])
     return f"{where} ({_ELSEWHERE[comment['inDiff']]})" if comment["inDiff"] is not True else where
 
@@ -147,8 +147,8 @@ def _comments(answer: ReviewVerdict, diff: Diff | None) -> list[Document]:
 def _row(review: Document, head: str) -> Row:
     of = "" if review["head"] == head else f" an older head, {(review['head'] or '')[:SHA_MAX]}"
     holds = ", and still counts" if of and review["counts"] else ""
-    said = (review["verdict"] or "no verdict") + of + holds
-    cells = (review["at"][:19].replace("T", " "), review["kind"], line(review["by"]), said)
+    verdict = (review["verdict"] or "no verdict") + of + holds
+    cells = (review["at"][:19].replace("T", " "), review["kind"], line(review["by"]), verdict)
     placed = (f"{place(each)}: {each['body']}" for each in review["comments"])
     text = "\n".join(filter(None, (review["text"], *placed, because(review))))
     return Row(cells=tuple(map(Text, cells)), note=Text(block(text)))

@@ -26,7 +26,7 @@ Entry = dict[str, Any]
 NOTHING_RECORDED = "No manifest is applied; run 'reconcile apply -f FILE'"
 BAR = 20
 QUIET_S = 120
-OLD_S = 60  # from then on it is said for how long somebody is needed
+OLD_S = 60  # from then on it is shown for how long somebody is needed
 TITLE_MAX = 72
 SECTIONS = {
     "person": ("Needs attention", "bold red"),

@@ -85,8 +85,8 @@ def finished(epic: EpicPlan, observed: Observed) -> Mapping[TaskId, Task]:
     if epic.epic_tasks is None or isinstance(observed.tasks, Unknown):
         return {}
     trees = {} if isinstance(observed.worktrees, Unknown) else observed.worktrees
-    told = epic.waiting.keys() | epic.remarks.keys() | epic.failing.keys() | trees.keys()
-    busy = told | {job.task.id for job in _jobs(epic, observed)} | _due(epic.actions).keys() | _alive(observed)
+    busy = epic.waiting.keys() | epic.remarks.keys() | epic.failing.keys() | trees.keys()
+    busy |= {job.task.id for job in _jobs(epic, observed)} | _due(epic.actions).keys() | _alive(observed)
     return {task.id: task for task in epic.epic_tasks.members if task.closed and task.id not in busy}
 
 

@@ -86,7 +86,7 @@ def reconciling(state: Path, command: str, surroundings: str = "") -> Iterator[N
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(asdict(us)).encode(), 0)
         format.mark(state)
-        with unanswered.told(state):
+        with unanswered.recorded(state):
             yield
     finally:
         os.close(fd)

@@ -168,15 +168,15 @@ class _Process(subprocess.Popen[bytes]):
 
     def talk(self, stdin: bytes, timeout: float, called: str) -> tuple[bytes, bytes]:
         """What it prints until it ends, as `communicate` has it, but no more of it than fits. Raises TimeoutExpired."""
-        begun, told = time.monotonic(), list[int]()
+        begun, calls = time.monotonic(), list[int]()
 
         def tell() -> None:
-            told.append(unanswered.begin(called, time.monotonic() - begun, timeout))
+            calls.append(unanswered.begin(called, time.monotonic() - begun, timeout))
 
         try:
             return self._talk(stdin, timeout, tell)
         finally:
-            for number in told:
+            for number in calls:
                 unanswered.end(number)
 
     def _talk(self, stdin: bytes, timeout: float, tell: Callable[[], None]) -> tuple[bytes, bytes]:

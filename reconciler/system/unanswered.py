@@ -64,7 +64,7 @@ _ABOUT: ContextVar[str] = ContextVar("about", default="")
 
 
 @contextmanager
-def told(state: Path) -> Iterator[None]:
+def recorded(state: Path) -> Iterator[None]:
     """Have it written down while the block runs, below the reconcile folder of a repository; for the one who acts there."""
     with _HERE.turn:
         _HERE.folder = state / "status"

@@ -30,7 +30,7 @@ def slow(ends: Path, what: str = "") -> threading.Thread:
 
 
 def test_what_does_not_answer_is_written_down_with_what_it_is_for_until_it_has(tmp_path: Path) -> None:
-    with unanswered.told(tmp_path):
+    with unanswered.recorded(tmp_path):
         threads = [slow(tmp_path / "first", "Land of x-1"), slow(tmp_path / "second")]
         until(lambda: len(unanswered.known(tmp_path, os.getpid())) == 2)
         assert {(c.program, c.about, c.limit_s) for c in unanswered.known(tmp_path, os.getpid())} == {
@@ -48,7 +48,7 @@ def test_what_does_not_answer_is_written_down_with_what_it_is_for_until_it_has(t
 
 
 def test_what_answers_writes_nothing(tmp_path: Path) -> None:
-    with unanswered.told(tmp_path):
+    with unanswered.recorded(tmp_path):
         shell.run(("true",), env=dict(os.environ))
 
     assert not (tmp_path / "status").exists()
@@ -65,7 +65,7 @@ def test_who_only_looks_on_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_what_is_given_up_is_written_down_no_more(tmp_path: Path) -> None:
-    with unanswered.told(tmp_path), pytest.raises(TemporaryError, match="did not end within 1 s"):
+    with unanswered.recorded(tmp_path), pytest.raises(TemporaryError, match="did not end within 1 s"):
         shell.run(("sleep", "60"), env=dict(os.environ), timeout_s=1)
     assert not [*(tmp_path / "status").iterdir()]
 
@@ -76,7 +76,7 @@ def test_what_a_killed_one_left_is_nobodys_and_goes_with_the_next_one(tmp_path: 
     left.write_text('{"pid": 1, "calls": [{"program": "git push", "begun": 1.0, "limit_s": 120.0}]}')
     assert len(unanswered.known(tmp_path, 1)) == 1 and unanswered.known(tmp_path, os.getpid()) == ()
 
-    with unanswered.told(tmp_path):
+    with unanswered.recorded(tmp_path):
         assert not left.exists()
 
 

@@ -1,4 +1,4 @@
-"""What GitHub has said that it merged on a base, in one file: by its word alone, where the commit has no trailers of ours.
+"""What GitHub reports that it merged on a base, in one file: by its word alone, where the commit has no trailers of ours.
 
 GitHub is asked about pull requests whose branches are here, or that are open. Once a branch is cleared away, who begins later hears
 no more of what a person or a merge queue has merged.

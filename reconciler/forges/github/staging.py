@@ -28,7 +28,7 @@ from reconciler.model.ports import LandOrder
 from reconciler.model.values import replace
 
 NAMES_MAX = 64
-SHOWS_WITHIN = timedelta(minutes=1)  # after a push that git said went well, for GitHub's answers to show it
+SHOWS_WITHIN = timedelta(minutes=1)  # after a push that went well, for GitHub's answers to show it
 
 
 class Staging:
@@ -113,7 +113,7 @@ class Staging:
     def _commit(self, order: LandOrder, run: Run) -> Sha:
         """The commit for a run on what would land: the very one that would, the first time.
 
-        What is pushed again is another commit with the same tree: what GitHub said of the first must not count twice. So it is
+        What is pushed again is another commit with the same tree: what GitHub found of the first must not count twice. So it is
         for the base itself, and for commits that have been in a pull request, with checks of their own.
         """
         others = {record.commit for record in self._records.every() if record.id != run.id}

@@ -22,7 +22,7 @@ ENDED_MAX = 500  # of those that are over the newest are kept: they prove what m
 
 
 class StagingRecord(Struct, frozen=True, kw_only=True, dict=True):
-    """A commit that was made for a staging branch. `pushed`: git said that it is there. `gone`: its branch need not be looked
+    """A commit that was made for a staging branch. `pushed`: git reports that it is there. `gone`: its branch need not be looked
     for any more. `run`: what it is about, as plain values; `end`: what came of it."""
 
     base: str

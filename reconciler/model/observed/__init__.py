@@ -135,8 +135,10 @@ class Observed(Struct, frozen=True, kw_only=True):
     def refusal(self, subject: TaskId) -> str | None:
         """Why a push of its work was refused for what that holds, where none has gone well since: not since the task was retried."""
         found, since = self.failures.get(subject), self.since.get(subject)
-        told = next((f for f in found.each if f.told and not (since and since.at >= f.at)), None) if found else None
-        return told.message if told else None
+        refused = (
+            next((f for f in found.each if f.feedback and not (since and since.at >= f.at)), None) if found else None
+        )
+        return refused.message if refused else None
 
 
 class Imprecise(Struct, frozen=True, kw_only=True):
@@ -156,8 +158,8 @@ class Failure(Struct, frozen=True, kw_only=True):
     """An action that went wrong at every try since `since`: it is not tried again before `until`. `permanent`: trying again
     is useless. `denied`: somebody elsewhere is against it, as is known from the first try on. `line`: a landing, and nothing
     says that it is on account of what was to land. `left`: by a reconciler that
-    has ended, so that nobody tries again by itself. `refused`: the head of a branch whose content was refused. `told`: that of a push was, which
-    every attempt is told until one goes well. `others`: what fails of the same task beside it; first stands what keeps it from its next
+    has ended, so that nobody tries again by itself. `refused`: the head of a branch whose content was refused. `feedback`: that of a push was, which
+    every attempt hears of until one goes well. `others`: what fails of the same task beside it; first stands what keeps it from its next
     step, which housekeeping does not: what is refused, what is useless to try again, what rests for longest."""
 
     action: str
@@ -173,7 +175,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     line: bool = False
     left: bool = False
     refused: Sha | None = None
-    told: bool = False
+    feedback: bool = False
     housekeeping: bool = False
     others: tuple[Failure, ...] = ()
 

@@ -32,7 +32,7 @@ class AppliedTask(Struct, frozen=True):
 class Assignment(Struct, frozen=True, kw_only=True):
     """What one run of an agent is about. `values` are the placeholders: task, epic, branch, base, worktree, attempt,
     prompt_file. `session`: an older session of its own to go on with. `usd`: the most that it may spend. `apart`: it is
-    told nothing by what stands above its worktree, as far as its program looks there: whoever worked beside it could write there."""
+    instructed by nothing that stands above its worktree, as far as its program looks there: whoever worked beside it could write there."""
 
     values: Mapping[str, str]
     model: str | None = None

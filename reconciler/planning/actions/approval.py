@@ -42,9 +42,9 @@ def unresolved(job: Job) -> Waiting | None:
     if pull is None or not job.offer.discussion.open:
         return None
     where = f" at {pull.url}" if pull.url else ""
-    said = "".join(f" ({whose}: '{words}')" for whose, words in _last_words(job))
+    quoted = "".join(f" ({whose}: '{words}')" for whose, words in _last_words(job))
     last = job.attempts.last
-    answered = f"answered in attempt {last.attempt}{said}; " if last and last.heard else ""
+    answered = f"answered in attempt {last.attempt}{quoted}; " if last and last.heard else ""
     who = (
         "the one who began it resolves it, or approves"
         if len(job.offer.discussion.open) == 1
@@ -100,8 +100,8 @@ def _because(job: Job) -> str:
         return f" (it changes {', '.join(job.offer.protected[:5])})"
     if offer.risk is None or policy.each == (Review.HUMAN,) * 3:
         return ""
-    if offer.told and policy.at(offer.level) is Review.AGENT:
-        return f": it changes what its reviewer would be told ({', '.join(offer.told[:5])})"
+    if offer.instructions and policy.at(offer.level) is Review.AGENT:
+        return f": it changes instructions that its reviewer would get ({', '.join(offer.instructions[:5])})"
     if offer.level is not offer.risk.level:
         return f": its reviewer calls its risk {offer.level}: {quoted}"
     return f" (risk {offer.level}: {'; '.join(offer.risk.reasons)})"

@@ -97,7 +97,7 @@ def why(entry: Entry) -> h.Node:
     if failed:
         tried: h.Node = ["tried again ", until(failed["nextTry"])] if failed.get("nextTry") else "not tried again"
         if failed.get("nextTry") and failed["agentIsTold"]:
-            tried = "its agent is told, to mend it"
+            tried = "its agent gets it as feedback"
         shown.append(
             h.p(".why.bad")[f"{failed['action']} fails: ", safe.line(failed["message"], WHY_MAX), " · ", tried]
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from reconciler.model.globs import with_folders
 
 # The files that agents read unasked, those with their settings, commands and skills, and links in place of their folders.
-TOLD = with_folders((
+INSTRUCTIONS = with_folders((
     "**/CLAUDE.md", "**/CLAUDE.*.md", "**/AGENT.md", "**/AGENTS.md", "**/AGENTS.*.md", "**/GEMINI.md", "**/QWEN.md", "**/WARP.md",
     "**/SKILL.md", "**/.claude/**", "**/.agent/**", "**/.agents/**", "**/.codex/**", "**/.gemini/**", "**/.qwen/**",
     "**/.opencode/**", "**/opencode.json*", "**/.cursor/**", "**/.cursorrules", "**/.windsurf/**", "**/.windsurfrules",
