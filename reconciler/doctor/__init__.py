@@ -1,6 +1,6 @@
 """What `doctor` looks at, and what it makes of it. Nothing is changed, no lock is taken, and it always ends.
 
-`scene` is what is looked at; `machine`, `programs`, `nothing`, `repository`, `worktrees` and `records` hold the probes, `findings`
+`scene` is what is looked at; `machine`, `programs`, `nothing`, `repository`, `forge`, `worktrees` and `records` hold the probes, `findings`
 lets them look side by side. What to say about a thing stands beside the look at it.
 """
 

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 from msgspec import Struct
 
+from reconciler.doctor import forge
 from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
-from reconciler.forges.github.answers import READ_CHECKS
-from reconciler.forges.github.forge import GitHubForge
 from reconciler.git import filters, locks
 from reconciler.git.identity import OURS
 from reconciler.landing import filtered
 from reconciler.landing.checkouts import locked_by_us
 from reconciler.landing.merge_tree import MergeTrees
 from reconciler.landing.remotes import Remote, Remotes
-from reconciler.loop.asking import ask, known_or
-from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import BRANCH_PREFIX, Sha
-from reconciler.planning import landing_mode
 from reconciler.render.words import span
 from reconciler.wiring import Site
 
@@ -42,7 +38,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="branches", look=lambda: _in_the_way(site))
     yield Probe(name="pull requests", look=lambda: _damaged(site))
     yield Probe(name="git locks", look=lambda: _git_locks(site))
-    yield Probe(name="forge", look=lambda: _forges(scene, site), limit_s=FORGE_S)
+    yield Probe(name="forge", look=lambda: forge.findings(scene, site), limit_s=FORGE_S)
     for base in sorted({spec.base for spec in scene.epics if spec.merge.push}):
         yield Probe(name=f"push {base}", look=partial(_push, site, base), limit_s=PUSH_S + 2)
 
@@ -173,71 +169,6 @@ def _git_locks(site: Site) -> Iterator[Diagnosis]:
         yield Diagnosis(
             name="git locks", state=State.WARNING, found=str(site.repository.common), message=message, hint=hint
         )
-
-
-def _forges(scene: Scene, site: Site) -> Iterator[Diagnosis]:
-    """Whether pull requests can be kept where the manifests want them."""
-    held = site.chosen.refused(Desired(epics=scene.epics))
-    unfit = {spec.name for spec in scene.epics if site.chosen.choice.refused(spec)}
-    for name, why in held.items():
-        yield Diagnosis(
-            name="forge",
-            state=State.PROBLEM,
-            found=name,
-            message=f"it is held: {why}",
-            hint="fix its manifest and apply it" if name in unfit else "",
-        )
-    if not scene.epics and (any_manifest := site.chosen.refused(Desired(epics=(EpicSpec(name="new"),)))):
-        yield Diagnosis(name="forge", state=State.WARNING, message=any_manifest["new"], hint="do so in the manifest")
-    elif not held:
-        yield from (
-            _github(site.chosen.github, scene.epics) if site.chosen.github else [Diagnosis(name="forge", found="local")]
-        )
-
-
-def _staging(forge: GitHubForge, epics: Sequence[EpicSpec]) -> Iterator[Diagnosis]:
-    """Whether what is to be tested there finds its staging branches free."""
-    for base in {spec.base for spec in epics if spec.merge.staging}:
-        strange = known_or(ask(partial(forge.strange_staging, base)), ())
-        if strange:
-            message = "were not made here, and are left alone; other names are taken"
-            hint = "delete them there if nobody needs them"
-            yield Diagnosis(name="forge", state=State.WARNING, found=named(strange), message=message, hint=hint)
-
-
-def _github(forge: GitHubForge, epics: Sequence[EpicSpec]) -> Iterator[Diagnosis]:
-    """Whether GitHub lets us do what is to be done there."""
-    yield from _staging(forge, epics)
-    found = f"github ({forge.slug})"
-    if trouble := forge.trouble:
-        yield Diagnosis(name="forge", state=State.PROBLEM, found=found, message=trouble)
-        return
-    rules = forge.look.last.rules
-    if not rules:
-        yield Diagnosis(name="forge", state=State.WARNING, found=found, message="GitHub does not answer now")
-    unread = {why for asked in rules.values() if (why := asked.unread)}
-    if not unread and (part := forge.look.last.withheld):
-        message = f"it does not tell this login of all checks, so nothing lands that waits for one of those: {part}"
-        yield Diagnosis(name="forge", state=State.WARNING, found=found, message=message, hint=READ_CHECKS)
-    for base, asked in rules.items():
-        if asked.unread:
-            held = next(
-                filter(None, (landing_mode.illegible(each, asked) for each in epics if each.base == base)), None
-            )
-            state = State.PROBLEM if held else State.WARNING
-            yield Diagnosis(name="forge", state=state, found=found, message=held or asked.unread)
-        if asked.renamed:
-            yield Diagnosis(name="forge", state=State.WARNING, found=found, message=asked.renamed)
-        if asked.mute:
-            yield Diagnosis(name="forge", state=State.WARNING, found=found, message=asked.mute)
-        if why := asked.closed:
-            yield Diagnosis(name="forge", state=State.PROBLEM, found=found, message=why)
-        elif asked.queue:
-            yield Diagnosis(name="forge", found=found, message=f"{base} takes what its merge queue merges")
-        else:
-            checks = f", once {named(asked.required)} passed" if asked.required else ""
-            methods = named(sorted(asked.methods)) or "nothing"
-            yield Diagnosis(name="forge", found=found, message=f"{base} takes {methods}{checks}")
 
 
 # --- pushing -------------------------------------------------------------------------------------------------

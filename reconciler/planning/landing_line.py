@@ -25,7 +25,8 @@ from reconciler.planning.actions import (
 from reconciler.planning.check_slots import check_slots
 from reconciler.planning.job import Job
 from reconciler.planning.landing_mode import mode_of
-from reconciler.planning.lane import Decided, Lane, rank, tested_by_the_forge
+from reconciler.planning.lane import Decided, Lane, tested_by_the_forge
+from reconciler.planning.line_rank import rank
 from reconciler.planning.merge_queue import Turn
 from reconciler.planning.queue_places import Lines, LineState, place
 

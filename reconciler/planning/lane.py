@@ -32,12 +32,12 @@ from reconciler.planning.asked import asked_of, limited
 from reconciler.planning.check_state import CheckState, over_soon, state_of
 from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job
-from reconciler.planning.labels import SOLO, line_priority
+from reconciler.planning.labels import SOLO
+from reconciler.planning.line_rank import rank
 from reconciler.planning.merge_queue import CHAIN_MAX, Bounds, Chain, Contender, Proof, Turn
 from reconciler.planning.proofs import checks_on, step_on
 from reconciler.planning.queue_places import Lines, LineState, place
 
-REPAIRED = -1  # a priority above all that a task can have
 Key = tuple[str, TaskId]
 Decided = MutableMapping[Key, tuple[Job, Decision]]
 
@@ -293,16 +293,6 @@ class Lane(Struct, dict=True):
     def _others(self, chain: Chain, task: TaskId) -> str:
         names = [f"#{self.by_task[each].number}" for each in chain if each != task]
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def rank(job: Job) -> tuple[bool, int, int]:
-    """What may land before what a person has yet to see, then by priority, then by number.
-
-    What was repaired for this base goes first: whatever lands before it may put it in conflict again.
-    """
-    last = job.attempts.last
-    repaired = last is not None and last.why == Reason.CONFLICT
-    return not job.offer.approved, REPAIRED if repaired else line_priority(job.task), job.number or 0
 
 
 def tested_by_the_forge(job: Job, wish: Decision) -> bool:

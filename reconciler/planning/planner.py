@@ -13,8 +13,6 @@ from reconciler.model.observed import (
     Base,
     Imprecise,
     Observed,
-    PullRequest,
-    PullState,
     Unknown,
 )
 from reconciler.model.reasons import Reason
@@ -44,7 +42,7 @@ from reconciler.planning.queue_places import Lines
 from reconciler.planning.recall import Recall
 from reconciler.planning.remarks import remarks
 from reconciler.planning.scheduling import Decisions, admit
-from reconciler.planning.unmanaged import begun
+from reconciler.planning.unmanaged import begun, without_a_task
 
 _STARTS = (StartCheck, StartReview)
 
@@ -174,7 +172,7 @@ def _epic_plan(
     left = {task: waiting.pop(task) for task in kept}
     if held:
         waiting = {task.id: held for task in epic_tasks.members if not task.closed}
-    waiting |= _without_a_task(spec, observed)
+    waiting |= without_a_task(spec, observed)
     actions: list[Action] = [decision for _, decision in decided if isinstance(decision, Action)]
     resting: tuple[Waiting, ...] = ()
     if not held and not spec.suspend and not spec.invalid:
@@ -258,31 +256,6 @@ def _resting(action: Action, observed: Observed) -> Waiting | None:
     if failure is None or failure.until <= observed.at or failure.refused:
         return None  # what was refused was one head: that it is due says that this is another
     return Waiting(Reason.BACKOFF, f"{failure.action} failed: {failure.message}", failure.until)
-
-
-def _without_a_task(spec: EpicSpec, observed: Observed) -> dict[TaskId, Waiting]:
-    """What was begun for tasks that are no longer in the tracker: nobody asked for it to end, so it is only reported."""
-    if isinstance(observed.runs, Unknown) or isinstance(observed.tasks, Unknown):
-        return {}
-    found: dict[TaskId, Waiting] = {}
-    for task in sorted(observed.runs.keys() - observed.tasks.keys()):
-        runs = observed.runs[task]
-        if any(run.alive and run.manifest == spec.name for run in runs):
-            message = f"its agent runs, but the task is gone; 'reconcile stop {task}' ends it"
-            found[task] = Waiting(Reason.AGENT_RUNNING, message)
-        elif runs and runs[-1].manifest == spec.name and (pull := _still_open(task, observed)):
-            message = (
-                f"#{pull.number} is open, but the task is gone; 'reconcile reject {task} --close -m TEXT' closes it"
-            )
-            found[task] = Waiting(Reason.TASK_GONE, message)
-    return found
-
-
-def _still_open(task: TaskId, observed: Observed) -> PullRequest | None:
-    if isinstance(observed.pull_requests, Unknown):
-        return None
-    pull = observed.pull_requests.get(task)
-    return pull if pull and pull.state is PullState.OPEN else None
 
 
 def _phase(job: Job) -> SetPhase | None:

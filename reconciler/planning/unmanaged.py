@@ -120,3 +120,28 @@ def _how_it_stands(job: Job) -> Waiting:
     else:
         what = f"in progress in our name, but nothing runs; 'reconcile spawn {id}' starts an agent"
     return Waiting(Reason.UNMANAGED, f"{what}; {_NOBODYS}")
+
+
+def without_a_task(spec: EpicSpec, observed: Observed) -> dict[TaskId, Waiting]:
+    """What was begun for tasks that are no longer in the tracker: nobody asked for it to end, so it is only reported."""
+    if isinstance(observed.runs, Unknown) or isinstance(observed.tasks, Unknown):
+        return {}
+    found: dict[TaskId, Waiting] = {}
+    for task in sorted(observed.runs.keys() - observed.tasks.keys()):
+        runs = observed.runs[task]
+        if any(run.alive and run.manifest == spec.name for run in runs):
+            message = f"its agent runs, but the task is gone; 'reconcile stop {task}' ends it"
+            found[task] = Waiting(Reason.AGENT_RUNNING, message)
+        elif runs and runs[-1].manifest == spec.name and (pull := _still_open(task, observed)):
+            message = (
+                f"#{pull.number} is open, but the task is gone; 'reconcile reject {task} --close -m TEXT' closes it"
+            )
+            found[task] = Waiting(Reason.TASK_GONE, message)
+    return found
+
+
+def _still_open(task: TaskId, observed: Observed) -> PullRequest | None:
+    if isinstance(observed.pull_requests, Unknown):
+        return None
+    pull = observed.pull_requests.get(task)
+    return pull if pull and pull.state is PullState.OPEN else None
