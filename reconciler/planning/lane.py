@@ -217,8 +217,6 @@ class Lane(Struct, dict=True):
             return job.candidate.tree
         return made.tree if isinstance(made, Candidate) else None
 
-    # --- who is in it
-
     def _contender(self, job: Job) -> Contender:
         ready = isinstance(job.candidate, Candidate) and not asks_a_person(job) and not hindrance(job, job.candidate)
         last, *others = rank(job)
@@ -244,8 +242,6 @@ class Lane(Struct, dict=True):
         chain = next(chain for chain in (now.land, *now.check) if task in chain)
         made = self._made(chain[: chain.index(task) + 1])
         return isinstance(made, Candidate) and self.by_task[task].offer.approved_as(made)
-
-    # --- what becomes of it
 
     def _order(self, chain: Chain) -> LandOrder:
         orders: list[LandOrder] = []

@@ -1,8 +1,7 @@
 """The one query: the open pull requests of our bases, ours of them with checks and reviews, and what the rules are. Pure.
 
-What takes GitHub long, checks and reviews, is asked for by number only: for those that were open the last time. Of the
-others just enough is asked to tell ours from those of people. Beside the open ones only those are asked for that nobody
-has heard of yet: by the name of their branch, which finds what was closed or merged while we were away.
+What takes GitHub long, checks and reviews, is asked for by number, of those that were open the last time; of the others
+just enough to tell ours from those of people; and by branch what was closed or merged while we were away.
 """
 
 from __future__ import annotations

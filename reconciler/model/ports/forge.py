@@ -30,8 +30,7 @@ from reconciler.model.verdicts import LineComment, ReviewVerdict
 class LandOrder(Struct, frozen=True, kw_only=True):
     """A tested tree and how it goes onto the base. `expected` was judged; anything else is refused.
 
-    `beneath`: what lands below it in the same move, the lowest first. All name the same base; the tree of each is with
-    those below it in it, and only this one's need have been tested.
+    `beneath`: what lands below it in the same move, the lowest first, on the same base. The tree of each has theirs in it.
     """
 
     task: TaskId
