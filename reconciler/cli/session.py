@@ -17,7 +17,7 @@ from reconciler.loop.executor import Outcome
 from reconciler.loop.loop import Loop, Met, Tick
 from reconciler.loop.teller import Teller
 from reconciler.model.desired import Desired
-from reconciler.model.errors import ReconcileError
+from reconciler.model.errors import ReconcileError, TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Salvage, Unknown
 from reconciler.model.reasons import Reason
@@ -53,6 +53,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
         default_factory=dict
     )  # what a person has to do something about, as it was shown last
     last_plan: Plan | None = None
+    trouble: str = ""  # why the last look went wrong; empty where it went well
     untold: str = ""  # why nobody could be notified, as was reported last
     unkept: dict[str, str] = field(
         default_factory=dict
@@ -72,7 +73,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
             self.out.chat(f"warning: {word}")
         load = self.load or self.site.desired
         loop = Loop(
-            load=lambda: self.site.placed(load()),
+            load=lambda: self.site.placed(self._there(load)),
             ports=self.site.ports,
             host=self.site.host,
             forges=self.site.chosen.refused,
@@ -88,8 +89,25 @@ class LoopSession(Struct, kw_only=True, dict=True):
             loop.troubled = self._troubled
         return loop
 
+    def _there(self, load: Callable[[], Desired]) -> Desired:
+        """What is wanted; where the repository is gone, nothing is recorded to be wanted either, and that is not so."""
+        git_dir = self.site.repository.common
+        if self.steady and not git_dir.is_dir():
+            raise TemporaryError(f"{git_dir} is gone", hint="it goes on once that is back")
+        return load()
+
     def _troubled(self, error: Exception) -> None:
-        self.out.chat(f"held: {type(error).__name__}: {error}")
+        """Say, once while it stays the same, why the world can't be looked at."""
+        match error:
+            case OSError():
+                why = refused.short(error)
+            case ReconcileError():
+                why = f"{error}; {error.hint}" if error.hint else str(error)
+            case _:  # ours
+                why = f"{type(error).__name__}: {error}"
+        if why != self.trouble:
+            self.out.chat(f"held: {why}")
+        self.trouble = why
         self.alive(None)
 
     def look(self) -> Tick:
@@ -200,6 +218,9 @@ class LoopSession(Struct, kw_only=True, dict=True):
             self._keep("status", lambda: self._remember(tick))
 
     def _seen(self, tick: Tick) -> None:
+        if self.trouble:
+            self.out.chat("no longer held")
+        self.trouble = ""
         self.show(tick)
         if tick.plan is not self.last_plan or tick.outcomes or tick.unarchived not in ("", self.unarchived):
             self._changed(tick)

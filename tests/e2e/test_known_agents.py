@@ -126,8 +126,8 @@ def test_the_doctor_tells_of_a_login_that_failed_until_a_run_has_gone_well(tmp_p
 
     found, task = place.checked("agents"), place.tasks()["Do a"]["id"]
 
-    assert "claude can't work: Invalid API key; run 'claude auth login'" in found["message"]
-    assert found["hint"] == f"reconcile retry {task}"
+    assert "claude can't work: Invalid API key" in found["message"]
+    assert found["hint"].startswith("run 'claude auth login'"), found
 
     work = 'git commit -q --allow-empty -m x; echo \'{"type": "result", "subtype": "success"}\''
     place.program("claude", work)

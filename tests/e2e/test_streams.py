@@ -111,6 +111,26 @@ def test_a_watch_says_once_that_a_task_has_come_to_need_a_person(tmp_path: Path)
     assert len(lines) == 1 and "new.txt" in lines[0] and "commit them, stash them or move them away" in lines[0]
 
 
+def test_a_watch_says_once_that_its_repository_is_gone_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.reconcile("apply", "--wait", "-f", str(place.manifest(tasks=[{"key": "a", "title": "Do a"}])))
+    log, away = tmp_path / "log", tmp_path / "away"
+    with log.open("w") as errors:
+        argv = (sys.executable, "-m", "reconciler", "watch", "--interval", "1s")
+        watch = subprocess.Popen(argv, cwd=place.root, env=place.env, stdout=subprocess.DEVNULL, stderr=errors)
+    until(lambda: "is running here" in place.reconcile("doctor", code=None), by=watch)
+    place.root.rename(away)
+    until(lambda: "held: " in log.read_text(), by=watch)
+    time.sleep(3)  # looks that find the same
+    away.rename(place.root)
+    until(lambda: "no longer held" in log.read_text(), by=watch)
+    watch.terminate()
+    watch.wait()
+
+    (held,) = [line for line in log.read_text().splitlines() if "  held: " in line]
+    assert held.endswith(f"{place.root}/.git is gone; it goes on once that is back")
+
+
 def test_a_watch_for_programs_prints_each_event_as_it_happens_and_at_the_end_what_waits(tmp_path: Path) -> None:
     place = Place(tmp_path)
     watched = place.reconcile("watch", "--until-done", "-f", str(place.manifest(maxAgents=1)), "-o", "json")
