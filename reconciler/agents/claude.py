@@ -70,10 +70,12 @@ class Claude:
         chosen = (f"--model={given.model}",) if given.model else ()
         resumed = (f"--resume={given.session}",) if given.session else ()
         limit = (f"--max-budget-usd={given.usd:.4f}",) if given.usd is not None else ()
+        # An older watch, under which this file was put by an upgrade, says nothing of that.
+        apart = _apart(given.values["worktree"]) if getattr(given, "apart", False) else ()
         return Invocation(
             argv=(
                 *("claude", "--print", "--output-format=stream-json", "--verbose", "--dangerously-skip-permissions"),
-                *(*chosen, *resumed, *limit, *(_apart(given.values["worktree"]) if given.apart else ())),
+                *(*chosen, *resumed, *limit, *apart),
             ),
             env={"DISABLE_AUTOUPDATER": "1"},  # a program that changes under a running agent is nobody's wish
             pass_env=AgentKind.CLAUDE.row.keys,

@@ -46,7 +46,7 @@ class Gemini:
         chosen = (f"--model={given.model}",) if given.model else ()
         resumed = (f"--resume={given.session}",) if given.session else ()
         return Invocation(
-            before=(("/bin/sh", "-c", _OWN_SETTINGS),) if given.apart else (),
+            before=(("/bin/sh", "-c", _OWN_SETTINGS),) if getattr(given, "apart", False) else (),
             argv=("gemini", "--output-format=stream-json", "--approval-mode=yolo", "--skip-trust", *chosen, *resumed),
             pass_env=(*AgentKind.GEMINI.row.keys, "GOOGLE_APPLICATION_CREDENTIALS"),
             prompt_on_stdin=True,
