@@ -48,17 +48,17 @@ def test_what_a_file_that_agents_read_imports_links_to_or_runs_is_named(tmp_path
         ".claude/settings.json": json.dumps({**hook, "permissions": {"allow": ["Edit(src/**)"]}}),
         ".mcp.json": '{"mcpServers": {"x": {"command": "python3", "args": ["./tools/server.py"]}}}',
         "opencode.json": '{"instructions": ["guides/*.md"]}',
-        "shared/agents.md": "As @told.md says.\n",
+        "common/agents.md": "As @told.md says.\n",
         "kit/settings.json": "{}",
     }
     repo = gitrepo.make(tmp_path, files=files)
     (repo.path / "lib").mkdir()
-    (repo.path / "lib" / "CLAUDE.md").symlink_to("../shared/agents.md")
+    (repo.path / "lib" / "CLAUDE.md").symlink_to("../common/agents.md")
     (repo.path / "web" / ".claude").symlink_to("../kit")
     base = repo.commit({"a": "1\n"})
     told = {
         "docs/style.md", "docs/not-there.md", "docs/deeper.md", "web/rules.txt", "tools/hook.sh", "tools/server.py", "guides/a.md",
-        "shared/agents.md", "shared/told.md", "lib/told.md", "kit/settings.json", "kit/hooks/x.sh",
+        "common/agents.md", "common/told.md", "lib/told.md", "kit/settings.json", "kit/hooks/x.sh",
     }  # fmt: skip
     others = {"src/words.py", "src/a.py", "docs/other.md", "guides/a.py", "kitchen/a.md"}
 
