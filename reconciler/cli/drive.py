@@ -192,7 +192,8 @@ def interrupted(say: Callable[[str], None]) -> Iterator[tuple[threading.Event, t
                 continue
             if not number:
                 return
-            wait_s = SLOW_END_S if at_once and not got else None
+            if at_once and not got:  # a second one of the same moment does not take that back
+                wait_s = SLOW_END_S
             got.append(number)
             stop.set()
             wake.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ def test_amid_a_push_that_hangs_a_second_signal_ends_it_at_once_and_nothing_is_l
     try:
         until(lambda: Path(f"{gate}.reached").exists(), "the push", by=watch)
         watch.send_signal(number)
+        time.sleep(0.2)  # so that both of them come through
         watch.send_signal(number)  # as `timeout` does: one of them is for the group
         until(lambda: any("once more ends it at once" in line for line in lines), "why it takes so long", by=watch)
         watch.send_signal(number)
