@@ -22,7 +22,6 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Salvage, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Action
-from reconciler.planning.notices import needy
 from reconciler.planning.plan import Plan
 from reconciler.render import asking, document, failing, planned, text
 from reconciler.system import refused
@@ -49,9 +48,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
     bit_by_bit: bool = False  # programs get each event as it happens, and nothing is gathered for the end
     done: list[dict[str, Any]] = field(default_factory=list)
     last_waits: dict[str, dict[str, str]] = field(default_factory=dict)  # by manifest and task
-    asking: dict[TaskId, Reason] = field(
-        default_factory=dict
-    )  # what a person has to do something about, as it was shown last
+    asking: dict[TaskId, Reason] = field(default_factory=dict)  # what needed a person, as it was shown last
     last_plan: Plan | None = None
     trouble: str = ""  # why the last look went wrong; empty where it went well
     untold: str = ""  # why nobody could be notified, as was reported last
@@ -176,7 +173,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
 
     def _say_needy(self, decided: Plan) -> None:
         """Say, once of each, which tasks have come to need a person: one who looks at this later sees nothing else of it."""
-        found = {task: word for epic in decided.epics for task, word, _ in needy(epic)}
+        found = {task: word for epic in decided.epics for task, word in epic.needy.items()}
         new = [(task, word) for task, word in found.items() if self.asking.get(task) != word.reason]
         self.asking = {task: word.reason for task, word in found.items()}
         for each in planned.waiting_lines(new):

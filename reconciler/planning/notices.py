@@ -16,10 +16,7 @@ from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
 from reconciler.model.notify import Notify, Telling
 from reconciler.model.observed import Unknown
-from reconciler.model.reasons import Reason, Scope
-from reconciler.planning.actions import Waiting
-from reconciler.planning.job import Job
-from reconciler.planning.labels import NEEDS_HUMAN
+from reconciler.model.reasons import Reason
 from reconciler.planning.messages import clean
 from reconciler.planning.plan import EpicPlan
 
@@ -170,8 +167,10 @@ def told_of(lines: Iterable[Mapping[str, object]]) -> Told:
 
 
 def _for_people(epic: EpicPlan) -> Iterator[Notice]:
+    jobs = {job.task.id: job for job in epic.jobs if job.task.id in epic.needy}
     titles = {task.id: task.title for task in epic.epic_tasks.members} if epic.epic_tasks else {}
-    for task, word, job in needy(epic):
+    for task, word in epic.needy.items():
+        job = jobs.get(task)
         # Started over and back again, it is another occurrence.
         runs = () if job is None or isinstance(job.runs, Unknown) else job.runs
         n, since = max((run.id.n for run in runs), default=0), job.since.n if job and job.since else 0
@@ -183,24 +182,6 @@ def _for_people(epic: EpicPlan) -> Iterator[Notice]:
             task=task,
             title=_text(titles.get(task, ""), TITLE_MAX),
         )
-
-
-def needy(epic: EpicPlan) -> Iterator[tuple[TaskId, Waiting, Job | None]]:
-    """The tasks about which a person has to do something who may not know it, and why."""
-    jobs = {job.task.id: job for job in epic.jobs}
-    for task, word in epic.waiting.items():
-        if _asks(epic, task, word, jobs.get(task)):
-            yield task, word, jobs.get(task)
-
-
-def _asks(epic: EpicPlan, task: TaskId, word: Waiting, job: Job | None) -> bool:
-    """True where a person has to do something about this very task who may not know it."""
-    if word.reason.row.chosen:
-        return False
-    if (job and NEEDS_HUMAN in job.task.labels) or epic.failed_for_good(task):
-        return True
-    row = word.reason.row
-    return word.needs_a_person and row.scope is Scope.TASK and not row.passing
 
 
 def _knows(record: Told, to: str, notice: Notice, now: datetime) -> bool:

@@ -11,13 +11,14 @@ from msgspec import Struct, field
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Imprecise, Run
-from reconciler.model.reasons import Awaits, Reason
+from reconciler.model.reasons import Awaits, Reason, Scope
 from reconciler.model.values import replace
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.base_checks import BaseHealth
 from reconciler.planning.budget import Spend
 from reconciler.planning.job import Job
 from reconciler.planning.jobs import EpicTasks
+from reconciler.planning.labels import NEEDS_HUMAN
 from reconciler.planning.orphans import OrphanWorktree
 from reconciler.planning.queue_places import QueuePlace
 
@@ -90,6 +91,23 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
         # What failed for good is tried again now and then by who watches for days; it takes a person all the same.
         useless = {f.until for failure in self.failing.values() for f in failure.each if f.permanent}
         return bool(self.actions or running) or any(until not in useless for until in self.wakes)
+
+    @cached_property
+    def handed(self) -> frozenset[TaskId]:
+        """The tasks that were handed to a person, whatever they wait for now."""
+        return frozenset(job.task.id for job in self.jobs if NEEDS_HUMAN in job.task.labels)
+
+    @cached_property
+    def needy(self) -> Mapping[TaskId, Waiting]:
+        """The tasks about which a person has to do something who may not know it, and why."""
+        return {task: word for task, word in self.waiting.items() if self._asks(task, word)}
+
+    def _asks(self, task: TaskId, word: Waiting) -> bool:
+        row = word.reason.row
+        if row.chosen:
+            return False
+        of_its_own = row.scope is Scope.TASK and not row.passing and word.needs_a_person
+        return of_its_own or task in self.handed or self.failed_for_good(task)
 
     def failed_for_good(self, task: TaskId) -> bool:
         """True when an action for the task went wrong in a way that no further try changes: a person is needed."""

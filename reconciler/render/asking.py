@@ -7,7 +7,6 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from reconciler.planning.notices import needy
 from reconciler.planning.plan import EpicPlan
 from reconciler.render.words import stamp
 
@@ -19,7 +18,7 @@ def remembered(epic: EpicPlan, before: Mapping[str, Any], now: datetime) -> dict
     """By task: `reason`, `message` and `since`. `before`: what was remembered of the manifest last."""
     known = recalled(before)
     found = {}
-    for task, word, _ in islice(needy(epic), REMEMBERED_MAX):
+    for task, word in islice(epic.needy.items(), REMEMBERED_MAX):
         same = task in known and known[task]["reason"] == word.reason
         since = known[task]["since"] if same else stamp(now)
         found[str(task)] = {"reason": str(word.reason), "message": word.message[:MESSAGE_MAX], "since": since}

@@ -12,7 +12,6 @@ from reconciler.model.names import RunKind, TaskId
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.forecast import Forecast
-from reconciler.planning.labels import NEEDS_HUMAN
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.render.conditions import amiss
 from reconciler.render.document import waiting_order
@@ -58,8 +57,7 @@ def in_short(decided: Plan) -> str:
     """How it stands in a few words, for who shows a service in a line."""
     agents = sum(job.attempts.live is not None for epic in decided.epics for job in epic.begun)
     reviews = sum(run.id.kind is RunKind.REVIEW for epic in decided.epics for run in epic.alive)
-    handed = ((epic, _handed(epic)) for epic in decided.epics)
-    asking = sum(_for_a_person(epic, task, those) for epic, those in handed for task in epic.waiting)
+    asking = sum(_for_a_person(epic, task) for epic in decided.epics for task in epic.waiting)
     needs = counted(asking, "task needs a person", "tasks need a person")
     reading = f", {counted(reviews, 'review')}" if reviews else ""
     return f"{counted(agents, 'agent')}{reading} running" + (f", {needs}" if asking else "")
@@ -68,8 +66,7 @@ def in_short(decided: Plan) -> str:
 def attention(decided: Plan) -> Iterator[str]:
     """A line for each task that needs a person, and why; not of a manifest that is held as a whole."""
     for epic in decided.epics:
-        handed = _handed(epic)
-        needing = [] if epic.held else [task for task in waiting_order(epic) if _for_a_person(epic, task, handed)]
+        needing = [] if epic.held else [task for task in waiting_order(epic) if _for_a_person(epic, task)]
         needing = [task for task in needing if epic.waiting[task] != epic.degraded]  # that is a line of its own
         yield from waiting_lines([(task, epic.waiting[task]) for task in needing], f" of {line(epic.name)}")
 
@@ -160,13 +157,8 @@ def _silent(source: str, why: str) -> Row:
     return Row(cells=(Text("?", "magenta"), Text(line(source)), Text("unread", "magenta")), note=Text(line(why)))
 
 
-def _handed(epic: EpicPlan) -> frozenset[TaskId]:
-    """The tasks that were handed to a person, whatever they wait for now."""
-    return frozenset(job.task.id for job in epic.jobs if NEEDS_HUMAN in job.task.labels)
-
-
-def _for_a_person(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> bool:
-    return task in handed or epic.failed_for_good(task) or epic.waiting[task].needs_a_person
+def _for_a_person(epic: EpicPlan, task: TaskId) -> bool:
+    return task in epic.handed or epic.failed_for_good(task) or epic.waiting[task].needs_a_person
 
 
 def _ended(sentence: str) -> str:
@@ -189,8 +181,8 @@ def _nothing(decided: Plan) -> str:
     held = [
         f"Can't act on '{line(epic.name)}': {_ended(line(epic.held.message))}" for epic in decided.epics if epic.held
     ]
-    unheld = ((epic, _handed(epic)) for epic in decided.epics if not epic.held)
-    waits = Counter(_awaited(epic, task, handed) for epic, handed in unheld for task in epic.waiting)
+    unheld = (epic for epic in decided.epics if not epic.held)
+    waits = Counter(_awaited(epic, task) for epic in unheld for task in epic.waiting)
     silent = {source: line(why) for epic in decided.epics for source, why in epic.unknown if not epic.held}
     parts = [counted(waits[one], one, several) for one, several in _LEFT if waits[one]]
     left = [f"{', '.join(parts)}."] if parts else []
@@ -209,9 +201,9 @@ def _nothing(decided: Plan) -> str:
     return " ".join((*held, *unread, *left, *fails, *then)) or "Nothing to do."
 
 
-def _awaited(epic: EpicPlan, task: TaskId, handed: frozenset[TaskId]) -> str:
+def _awaited(epic: EpicPlan, task: TaskId) -> str:
     """Which of `_LEFT` a task that waits is counted as."""
-    if _for_a_person(epic, task, handed):
+    if _for_a_person(epic, task):
         return "task needs attention"
     match epic.waiting[task].reason:
         case Reason.AGENT_RUNNING | Reason.QUEUED | Reason.NODE_SILENT:
