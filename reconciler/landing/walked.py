@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 
-import msgspec
 from msgspec import Struct
 
 from reconciler.git.commands import Git
@@ -54,15 +53,12 @@ class Walked:
             return
         rows = [_Row(each.task, each.head, each.commit, each.at) for each in landings]
         others = [(name, kept) for name, kept in self._read().items() if name != base]
-        derived.write(self._path, _FORM, msgspec.msgpack.encode(dict([*others[1 - _BASES :], (base, (tip, rows))])))
+        derived.store(self._path, _FORM, dict([*others[1 - _BASES :], (base, (tip, rows))]))
         self._written[base] = len(landings)
 
     def _read(self) -> dict[str, tuple[Sha, list[_Row]]]:
-        body = None if self._shallow() else derived.read(self._path, _FORM)
-        try:
-            return msgspec.msgpack.decode(body, type=dict[str, tuple[Sha, list[_Row]]]) if body else {}
-        except msgspec.DecodeError:
-            return {}
+        kept = None if self._shallow() else derived.load(self._path, _FORM, dict[str, tuple[Sha, list[_Row]]])
+        return kept or {}
 
     def _shallow(self) -> bool:
         common = self._git.repository.common

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
 import msgspec
@@ -21,14 +20,14 @@ from reconciler.model.names import RunKind, usable_subject
 from reconciler.model.observed import Exit, Run, Says
 from reconciler.model.report import Report
 from reconciler.model.verdicts import LineComment, ReviewVerdict
+from reconciler.system import derived
 
 VERSION = 1
 FEWEST = 32  # subjects that are over and not written down, before they are
 MOST = 1000  # that are written down at once
 SETTLES_NS = 1_000_000_000
-_SIZE_MAX = 256 << 20
 # A program whose values have other fields reads for itself.
-_HEAD = f"{VERSION} {' '.join(name for kind in (Run, Exit, Says, Report, ReviewVerdict, LineComment) for name in kind.__struct_fields__)}"
+_FORM = f"{VERSION} {' '.join(name for kind in (Run, Exit, Says, Report, ReviewVerdict, LineComment) for name in kind.__struct_fields__)}"
 Key = tuple[RunKind, str]
 
 
@@ -75,10 +74,9 @@ class Past:
 
     def load(self) -> Iterable[PastSubject]:
         """What is written down and still stands."""
-        with suppress(OSError):
-            rows = list(_read(self._path))
-            self._rows = len(rows)
-            self._kept = {each.key: each for each in rows if each.stands(self._root)}
+        rows = _read(self._path)
+        self._rows = len(rows)
+        self._kept = {each.key: each for each in rows if each.stands(self._root)}
         return self._kept.values()
 
     def note(self, *, over: Iterable[Key], moving: Collection[Key]) -> None:
@@ -111,11 +109,7 @@ class Past:
             self._kept |= read
             self._rows = len(self._kept)
             body = b"".join(msgspec.json.encode(each) + b"\n" for each in self._kept.values())
-            # Not synced, and nobody is kept out: what is cut off or mixed up is not believed.
-            partial = f"{self._path}.partial"
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
-                file.write(_head(body) + body)
-            os.replace(partial, self._path)
+            derived.write(self._path, _FORM, body)
 
 
 def folders(root: str, kind: RunKind, name: str, runs: Iterable[Run]) -> list[str]:
@@ -137,18 +131,11 @@ def _stamp(folder: str) -> Stamp | None:
     return Stamp(found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _read(path: str) -> Iterator[PastSubject]:
+def _read(path: str) -> list[PastSubject]:
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            head, _, body = (file.read() if os.fstat(file.fileno()).st_size <= _SIZE_MAX else b"").partition(b"\n")
-        if head + b"\n" == _head(body):
-            yield from msgspec.json.Decoder(PastSubject).decode_lines(body)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return
-
-
-def _head(body: bytes) -> bytes:
-    return f"{_HEAD} {zlib.crc32(body):08x}\n".encode()
+        return msgspec.json.Decoder(PastSubject).decode_lines(derived.read(path, _FORM) or b"")
+    except msgspec.DecodeError:
+        return []
 
 
 def _is_read_back(each: PastSubject) -> bool:

@@ -6,7 +6,11 @@ from __future__ import annotations
 import os
 import zlib
 from contextlib import suppress
+from typing import TypeVar
 
+import msgspec
+
+T = TypeVar("T")
 _SIZE_MAX = 256 << 20
 
 
@@ -30,6 +34,20 @@ def write(path: str, form: str, body: bytes) -> None:
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
             file.write(_head(form, body) + b"\n" + body)
         os.replace(partial, path)
+
+
+def load(path: str, form: str, of: type[T]) -> T | None:
+    """The value of this type that was stored there in that very form; None for anything else."""
+    body = read(path, form)
+    try:
+        return None if body is None else msgspec.msgpack.decode(body, type=of)
+    except msgspec.DecodeError:
+        return None
+
+
+def store(path: str, form: str, value: object) -> None:
+    """Have a value stand there, where it can be written."""
+    write(path, form, msgspec.msgpack.encode(value))
 
 
 def _head(form: str, body: bytes) -> bytes:

@@ -16,6 +16,7 @@ from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run
 from reconciler.runners import _folders, _past, _records, supervisor
 from reconciler.runners.local import LocalRunner
+from reconciler.system import derived
 
 FILE = "past.jsonl"
 MANY = 40
@@ -238,7 +239,7 @@ def test_killed_while_it_writes_nothing_is_lost_or_counted_twice(machine: Machin
         raise KilledError
 
     with monkeypatch.context() as patched, pytest.raises(KilledError):
-        patched.setattr(_past, "_head" if what == "write" else "os", dies if what == "write" else _Dies(what, dies))
+        patched.setattr(derived, "_head" if what == "write" else "os", dies if what == "write" else _Dies(what, dies))
         seen(machine)
 
     assert len(older) == 2 * MANY and len(truth(machine)) == 3 * MANY

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
 from msgspec import Struct
 
 from reconciler.git.commands import Git
@@ -50,12 +49,8 @@ class Heard:
         before = self._read()  # with what others have written since
         self._kept = tuple(dict.fromkeys((*before, *rows)))[-_MOST:]
         if set(rows) - set(before):
-            derived.write(self._path, _FORM, msgspec.msgpack.encode(self._kept))
+            derived.store(self._path, _FORM, self._kept)
 
     def _read(self) -> tuple[_Merged, ...]:
-        body = derived.read(self._path, _FORM)
-        try:
-            rows = msgspec.msgpack.decode(body, type=tuple[_Merged, ...]) if body else ()
-        except msgspec.DecodeError:
-            return ()
+        rows = derived.load(self._path, _FORM, tuple[_Merged, ...]) or ()
         return tuple(row for row in rows if is_sha(row.head) and is_sha(row.commit))

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import fields, force_setattr
 
@@ -65,17 +64,11 @@ class ClosedPulls:
         if len(known) - self._written < max(FEWEST, self._written // 16):
             return
         self._written = len(known)
-        kept = [(ref, *one) for ref, one in known.items() if ref in refs and refs[ref][0] == one[0]]
-        derived.write(
-            self._path, _FORM, msgspec.msgpack.encode([(ref, commit, _told(pull)) for ref, commit, pull in kept])
-        )
+        kept = ((ref, *one) for ref, one in known.items() if ref in refs and refs[ref][0] == one[0])
+        derived.store(self._path, _FORM, [(ref, commit, _differing(pull)) for ref, commit, pull in kept])
 
     def _load(self) -> _Known:
-        body = derived.read(self._path, _FORM)
-        try:
-            rows = msgspec.msgpack.decode(body, type=list[ClosedPull]) if body else []
-        except msgspec.DecodeError:
-            rows = []
+        rows = derived.load(self._path, _FORM, list[ClosedPull]) or []
         for row in rows:
             _share(row.pull)
         self._known, self._written = {row.ref: (row.commit, row.pull) for row in rows}, len(rows)
@@ -85,7 +78,7 @@ class ClosedPulls:
 _NOTHING = (None, None)
 
 
-def _told(pull: PullRequest) -> dict[str, Any]:
+def _differing(pull: PullRequest) -> dict[str, Any]:
     """Its fields, without those that say nothing: what is read back shares these with all others."""
     return {name: value for name, default in _DEFAULTS.items() if (value := getattr(pull, name)) != default}
 
