@@ -21,10 +21,11 @@ from reconciler.forges.github.forge import Gh, GitHubForge, Slug
 from reconciler.forges.local.pulls import Pulls
 from reconciler.model.desired import LandingMode, MergeMethod
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import Candidate, PullRequest
+from reconciler.model.observed import Candidate, MergeStep, PullRequest
 from reconciler.model.ports import LandOrder
+from reconciler.model.values import replace
 
-X = TaskId("x-1")
+X, Y = TaskId("x-1"), TaskId("x-2")
 NAME = "acme/app"
 FILES = {"a": "a\n", "b": "b\n"}
 
@@ -119,3 +120,30 @@ def place(*, host: str = "github.com", **fields: Any) -> Iterator[Place]:
             yield Place(hub, app, clone, host=host)
     finally:
         removed(folder)
+
+
+class Killed(BaseException):
+    """In place of a SIGKILL: nothing that handles errors handles it."""
+
+
+def killed(*args: object, **more: object) -> None:
+    """In place of an effect before which the process is killed."""
+    raise Killed
+
+
+def both(there: Place, method: MergeMethod = MergeMethod.MERGE) -> LandOrder:
+    """Two that are tested and land together, as one order."""
+    offered = [(task, *there.offered(task=task)) for task in (X, Y)]
+    there.pull_requests()
+    base = there.forge.base("main").head
+    made = there.forge.fold(base, tuple(MergeStep(head, method) for _, _, head in offered))
+    orders = []
+    for (task, number, _), expected in zip(offered, made, strict=True):
+        assert isinstance(expected, Candidate)
+        orders.append(
+            LandOrder(
+                task=task, number=number, title=f"Do {task}", body="Text", expected=expected, base="main",
+                method=method, how=LandingMode.CAS,
+            )
+        )  # fmt: skip
+    return replace(orders[1], beneath=(orders[0],))

@@ -65,7 +65,7 @@ class _Standing(Struct, frozen=True):
 
 def _worktrees(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     trees = _seen(scene, site)
-    looked = (*_troubles(trees, site), *_over(trees, site), _told(scene.roots))
+    looked = (*_troubles(trees, site), *_over(trees, site), _instructions(scene.roots))
     troubles = [finding for finding in looked if finding]
     yield from troubles
     if not troubles:
@@ -214,7 +214,7 @@ def _tasks(site: Site) -> Graph | None:
         return None  # shown with the tasks themselves
 
 
-def _told(roots: Iterable[Path]) -> Diagnosis | None:
+def _instructions(roots: Iterable[Path]) -> Diagnosis | None:
     """Agents may write beside their own worktree, and many programs read what stands in the folders above theirs."""
     return _warn(
         (str(root / name) for root in roots for name in _listed(root) if fits(name, INSTRUCTIONS)),

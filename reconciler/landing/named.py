@@ -10,13 +10,12 @@ from msgspec import Struct
 
 from reconciler.git.commands import Git
 from reconciler.model.globs import fits
-from reconciler.model.instructions import INSTRUCTIONS, names
+from reconciler.model.instructions import INSTRUCTIONS, PROSE, names
 from reconciler.model.names import Sha
 
 _DEEPEST = 5  # imports of imports
 _FILES_MAX, _SIZE_MAX = 1000, 1 << 20
 _LINK, _SUBMODULE = "120000", "160000"
-_PROSE = (".md", ".mdc", ".rst", ".txt")
 # Of each glob what no path can lack that it is about: most paths of a tree have none of these.
 _CORES = tuple({max(re.split(r"[*?]+", glob.strip("*/").lower()), key=len) for glob in INSTRUCTIONS})
 
@@ -45,7 +44,7 @@ def named_at(git: Git, commit: Sha) -> NamedPaths:
     found: set[str] = set()
     folders: set[str] = set()
     # By path, the folders that it may mean by a path.
-    due: dict[str, tuple[str, ...]] = {path: (posixpath.dirname(path),) for path in _told(tree)}
+    due: dict[str, tuple[str, ...]] = {path: (posixpath.dirname(path),) for path in _instructions(tree)}
     seen: set[tuple[str, tuple[str, ...]]] = set()
     for _ in range(_DEEPEST + 1):
         texts = _texts(git, {path: tree[path][1] for path in list(due)[:_FILES_MAX]})
@@ -62,7 +61,7 @@ def named_at(git: Git, commit: Sha) -> NamedPaths:
                 continue
             some = set(names(path, text, due[path]))
             found |= some
-            further |= {at: (posixpath.dirname(at),) for at in some if at in tree and at.lower().endswith(_PROSE)}
+            further |= {at: (posixpath.dirname(at),) for at in some if at in tree and at.lower().endswith(PROSE)}
         due = {path: where for path, where in further.items() if (path, where) not in seen}
     return NamedPaths(
         frozenset(each.casefold() for each in found if "*" not in each),
@@ -78,7 +77,7 @@ def _tree(git: Git, commit: Sha) -> Mapping[str, tuple[str, Sha]]:
     return {path: (mode, Sha(name)) for path, (mode, _, name) in split if mode != _SUBMODULE}
 
 
-def _told(tree: Mapping[str, tuple[str, Sha]]) -> list[str]:
+def _instructions(tree: Mapping[str, tuple[str, Sha]]) -> list[str]:
     every = "\n".join(tree).lower()
     cores = [re.escape(core) for core in _CORES if core in every]
     if not cores:

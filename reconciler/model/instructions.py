@@ -24,7 +24,7 @@ INSTRUCTIONS = with_folders((
 ))  # fmt: skip
 
 _IMPORT = re.compile(r"(?<![\w@`])@((?:[^\s\\`]|\\ )+)")
-_PROSE = (".md", ".mdc", ".rst", ".txt")
+PROSE = (".md", ".mdc", ".rst", ".txt")
 _VARIABLE = re.compile(r"\$\w+|\$\{\w+\}")
 _WORD = re.compile(r"[\w.@+~*-]+(?:/[\w.@+~*-]+)*")
 
@@ -49,14 +49,14 @@ def words(text: str, folders: tuple[str, ...]) -> Iterator[str]:
     ['command', 'docs/*.md', 'instructions', 'python', 'tools/hook.py']
     """
     for word in _WORD.findall(_VARIABLE.sub(" ", text)):
-        if "*" not in word or word.endswith(_PROSE):
+        if "*" not in word or word.endswith(PROSE):
             yield from _within(word, ("", *folders))
 
 
 def names(path: str, text: str, folders: tuple[str, ...]) -> Iterator[str]:
     """The paths that such a file names: `path` is its own, `folders` those that it may mean by a path."""
     yield from imports(text, folders)
-    if not path.lower().endswith(_PROSE):
+    if not path.lower().endswith(PROSE):
         yield from words(text, folders)
 
 

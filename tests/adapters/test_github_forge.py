@@ -13,7 +13,7 @@ import on_github
 import pytest
 from github import faults, merging
 from gitrepo import GitRepo
-from on_github import Place, X
+from on_github import Killed, Place, X
 
 from reconciler.forges.github.look import SMALLER_WITHIN_S
 from reconciler.model.errors import (
@@ -326,10 +326,6 @@ def test_an_agent_may_rewrite_what_we_pushed_for_it(there: Place) -> None:
 
 
 # --- looking -------------------------------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    pass
 
 
 def test_what_arrived_though_we_were_killed_while_pushing_is_ours(

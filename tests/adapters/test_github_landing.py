@@ -10,7 +10,7 @@ from pathlib import Path
 import on_github
 import pytest
 from github import faults, merging
-from on_github import Place, X
+from on_github import Killed, Place, X, killed
 
 from reconciler.forges.github import landing
 from reconciler.forges.github.forge import GitHubForge
@@ -305,14 +305,6 @@ def test_a_merge_that_shows_late_is_found_by_the_next_look(there: Place) -> None
 
     assert not there.forge.base("main").behind
     assert [found.head for found in landings(there)] == [head]
-
-
-class Killed(BaseException):
-    pass
-
-
-def killed(*args: object) -> None:
-    raise Killed
 
 
 @pytest.mark.parametrize("where", ["begin", "end"])

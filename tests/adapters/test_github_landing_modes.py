@@ -8,18 +8,16 @@ from datetime import timedelta
 import on_github
 import pytest
 from github import faults, merging
-from on_github import Place, X
+from on_github import Killed, Place, X, Y, both, killed
 
 from reconciler.forges.github import landing, merge_requests
-from reconciler.model.desired import LandingMode, MergeMethod
+from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import Candidate, MergeStep, PullState
+from reconciler.model.observed import PullState
 from reconciler.model.ports import LandOrder
-from reconciler.model.values import replace
 
 pytestmark = pytest.mark.xdist_group("github")
-Y = TaskId("x-2")
 PUT = "PUT /repos/acme/app/pulls/1/merge"
 
 
@@ -28,14 +26,6 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr(merge_requests, "APART_S", 0.0)
     with on_github.place() as made:
         yield made
-
-
-class Killed(BaseException):
-    pass
-
-
-def killed(*args: object, **more: object) -> None:
-    raise Killed
 
 
 def restarted(there: Place) -> Place:
@@ -47,24 +37,6 @@ def restarted(there: Place) -> Place:
 
 
 # --- a push of what was tested -------------------------------------------------------------------------------
-
-
-def both(there: Place, method: MergeMethod = MergeMethod.MERGE) -> LandOrder:
-    """Two that were tested together, as one order."""
-    offered = [(task, *there.offered(task=task)) for task in (X, Y)]
-    there.pull_requests()
-    base = there.forge.base("main").head
-    made = there.forge.fold(base, tuple(MergeStep(head, method) for _, _, head in offered))
-    orders = []
-    for (task, number, _), expected in zip(offered, made, strict=True):
-        assert isinstance(expected, Candidate)
-        orders.append(
-            LandOrder(
-                task=task, number=number, title=f"Do {task}", body="Text", expected=expected, base="main",
-                method=method, how=LandingMode.CAS,
-            )
-        )  # fmt: skip
-    return replace(orders[1], beneath=(orders[0],))
 
 
 def landed(there: Place) -> list[TaskId]:

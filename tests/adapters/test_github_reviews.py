@@ -8,7 +8,7 @@ import on_github
 import pytest
 from github import faults
 from github.records import Protection
-from on_github import Place
+from on_github import Killed, Place
 
 from reconciler.forges.github.marks import mark_in, marked
 from reconciler.model.errors import ChangedError, TemporaryError
@@ -222,10 +222,6 @@ def test_a_verdict_whose_answer_was_lost_is_found_and_not_posted_twice(there: Pl
 
     assert stands(there, number) == [("robot", "COMMENTED")]
     assert there.pull().posted == {MARK}
-
-
-class Killed(BaseException):
-    pass
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

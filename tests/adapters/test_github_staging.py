@@ -9,52 +9,25 @@ import on_github
 import pytest
 from github import faults
 from github.workflows import Workflow
-from on_github import Place, X
+from on_github import Killed, Place, both, killed
 
 from reconciler.forges.github import staging as staging_module
-from reconciler.model.desired import LandingMode, MergeMethod
+from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, ReconcileError
-from reconciler.model.names import RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import Candidate, Cause, CheckResult, Exit, MergeStep, Run, RunState, StagedCheck
+from reconciler.model.names import RunId, RunKind, Sha
+from reconciler.model.observed import Cause, CheckResult, Exit, Run, RunState, StagedCheck
 from reconciler.model.ports import LandOrder
 from reconciler.model.values import replace
 
 pytestmark = pytest.mark.xdist_group("github")
-Y = TaskId("x-2")
 FIRST, SECOND = "reconcile/staging/1", "reconcile/staging/2"
 END = Exit(cause=Cause.EXITED, at=datetime(2026, 1, 1, tzinfo=UTC), code=0)
-
-
-class Killed(BaseException):
-    pass
-
-
-def killed(*args: object, **more: object) -> None:
-    raise Killed
 
 
 @pytest.fixture
 def there() -> Iterator[Place]:
     with on_github.place() as made:
         yield made
-
-
-def both(there: Place, method: MergeMethod = MergeMethod.MERGE) -> LandOrder:
-    """Two that land together, as one order."""
-    offered = [(task, *there.offered(task=task)) for task in (X, Y)]
-    there.pull_requests()
-    base = there.forge.base("main").head
-    made = there.forge.fold(base, tuple(MergeStep(head, method) for _, _, head in offered))
-    orders = []
-    for (task, number, _), expected in zip(offered, made, strict=True):
-        assert isinstance(expected, Candidate)
-        orders.append(
-            LandOrder(
-                task=task, number=number, title=f"Do {task}", body="Text", expected=expected, base="main",
-                method=method, how=LandingMode.CAS,
-            )
-        )  # fmt: skip
-    return replace(orders[1], beneath=(orders[0],))
 
 
 def a_run(order: LandOrder, n: int = 1, *, of_the_base: bool = False) -> Run:
