@@ -146,7 +146,7 @@ def start_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | s
         )
     except OSError as error:
         raise _not_started(argv[0], error) from error
-    _DETACHED.append(process)
+    _DETACHED.add(process)
     reap()
     return process.pid
 
@@ -246,12 +246,14 @@ def _until_it_ends(pid: int, timeout: float) -> None:
         os.close(fd)
 
 
-_DETACHED: list[subprocess.Popen[bytes]] = []
+_DETACHED: set[subprocess.Popen[bytes]] = set()
 
 
 def reap() -> None:
     """Collect detached programs that ended while we live, so that none stays a zombie."""
-    _DETACHED[:] = [process for process in _DETACHED if process.poll() is None]
+    for process in tuple(_DETACHED):  # another thread may start one meanwhile: only what ended is taken out
+        if process.poll() is not None:
+            _DETACHED.discard(process)
 
 
 def _tell(process: subprocess.Popen[bytes], grace_s: float) -> None:

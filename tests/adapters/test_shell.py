@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.system import shell
@@ -70,3 +73,30 @@ def test_a_program_that_does_not_hear_is_ended_after_its_time_of_grace() -> None
         shell.run(("sh", "-c", "trap '' TERM; sleep 60"), env=ENV, timeout_s=0.2, grace_s=0.5)
 
     assert 0.6 < time.monotonic() - begun < 20
+
+
+def test_what_another_thread_starts_while_ended_programs_are_collected_is_collected_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(*argv: str) -> int:
+        return shell.start_detached(argv, env=ENV, cwd="/", pass_fds=())
+
+    monkeypatch.setattr(shell, "_DETACHED", type(shell._DETACHED)())
+    first = start("sleep", "0.2")
+    poll, started = subprocess.Popen.poll, list[int]()
+
+    def polled(process: subprocess.Popen[bytes]) -> int | None:
+        if process.pid == first and not started:
+            started.append(0)
+            thread = threading.Thread(target=lambda: started.append(start("true")))
+            thread.start()
+            thread.join()
+        return poll(process)
+
+    monkeypatch.setattr(subprocess.Popen, "poll", polled)
+    shell.reap()
+    until(lambda: (shell.reap(), not shell._DETACHED)[1])
+
+    assert len(started) == 2
+    with pytest.raises(ChildProcessError):  # nothing is left to wait for
+        os.waitpid(started[1], os.WNOHANG)
