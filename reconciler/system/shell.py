@@ -25,6 +25,7 @@ from reconciler.system import refused, unanswered
 OUTPUT_LIMIT = 64 * 1024 * 1024
 COMPLAINT_MAX = 800
 _AT_ONCE = 64 * 1024
+_STOPPED_S = 1.0
 _CAUSE = re.compile(r"fatal: |error: |remote: |ERROR: |! \[", re.IGNORECASE)
 # Empty lines, rules of dashes, and what git itself says of how far it is, where it goes, and what one might do. Whatever
 # else comes from the other side may be the words of a hook.
@@ -190,14 +191,19 @@ class _Process(subprocess.Popen[bytes]):
                 waiting.register(fd, selectors.EVENT_READ)
             if self.stdin:
                 waiting.register(self.stdin, selectors.EVENT_WRITE)
+            due = begun
             while waiting.get_map():
                 now = time.monotonic()
+                if (late := now - due) > _STOPPED_S:  # we stood still, and it may have too: it gets that long again
+                    end = max(end, now + min(late, timeout))
                 if (left := end - now) <= 0:
                     raise subprocess.TimeoutExpired(self.args, timeout)
                 if now >= tells_at:
                     tell()
                     tells_at = end
-                for key, _ in waiting.select(max(min(left, tells_at - now), 0.0)):
+                pause = max(min(left, tells_at - now), 0.0)
+                due = now + pause
+                for key, _ in waiting.select(pause):
                     if key.fileobj is self.stdin:
                         rest = _written(key.fd, rest)
                         if not rest:

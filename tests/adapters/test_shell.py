@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from waiting import until
 
@@ -100,3 +102,17 @@ def test_what_another_thread_starts_while_ended_programs_are_collected_is_collec
     assert len(started) == 2
     with pytest.raises(ChildProcessError):  # nothing is left to wait for
         os.waitpid(started[1], os.WNOHANG)
+
+
+def test_the_time_in_which_we_were_stopped_ourselves_is_not_counted_against_a_program() -> None:
+    ask = "import os; from reconciler.system import shell; print(shell.run(('sleep', '1'), env=dict(os.environ), timeout_s=2).code)"
+    with subprocess.Popen((sys.executable, "-c", ask), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        us = psutil.Process(process.pid)
+        until(us.children)
+        both = [us, *us.children()]
+        [each.suspend() for each in both]
+        time.sleep(3.5)
+        [(each.resume(), time.sleep(0.2)) for each in both]
+        out, err = process.communicate(timeout=30)
+
+    assert out == b"0\n", err.decode()
