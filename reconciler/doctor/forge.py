@@ -27,8 +27,10 @@ def findings(scene: Scene, site: Site) -> Iterator[Diagnosis]:
             message=f"it is held: {why}",
             hint="fix its manifest and apply it" if name in unfit else "",
         )
-    if not scene.epics and (any_manifest := site.chosen.refused(Desired(epics=(EpicSpec(name="new"),)))):
-        yield Diagnosis(name="forge", state=State.WARNING, message=any_manifest["new"], hint="do so in the manifest")
+    new = EpicSpec(name="new")
+    if not scene.epics and (why := site.chosen.refused(Desired(epics=(new,))).get(new.name)):
+        hint = "do so in the manifest" if site.chosen.choice.refused(new) else ""
+        yield Diagnosis(name="forge", state=State.WARNING, message=why, hint=hint)
     elif not held:
         yield from (
             _github(site.chosen.github, scene.epics) if site.chosen.github else [Diagnosis(name="forge", found="local")]

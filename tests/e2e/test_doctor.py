@@ -416,9 +416,17 @@ def test_a_stale_index_lock_is_told_and_a_fresh_one_is_not(place: Patient) -> No
     assert found.state is WARNING and "index.lock" in found.message and str(lock) in found.hint
 
 
+def test_what_no_manifest_can_mend_is_not_to_be_mended_in_the_manifest(place: Patient) -> None:
+    place.git("remote", "add", "origin", "https://github.com/acme/app.git")
+
+    found = place.says("forge")
+
+    assert found.state is WARNING and "gh" in found.message and found.hint == ""
+
+
 def test_a_remote_on_a_server_holds_every_manifest_that_does_not_say_local(place: Patient) -> None:
     place.git("remote", "add", "origin", "git@gitlab.com:acme/app.git")
-    assert place.says("forge").state is WARNING
+    assert place.says("forge").state is WARNING and place.says("forge").hint == "do so in the manifest"
 
     place.recorded()
 
