@@ -28,9 +28,9 @@ def findings(scene: Scene, site: Site) -> Iterator[Diagnosis]:
             hint="fix its manifest and apply it" if name in unfit else "",
         )
     new = EpicSpec(name="new")
-    if not scene.epics and (why := site.chosen.refused(Desired(epics=(new,))).get(new.name)):
+    if not scene.epics and (trouble := site.chosen.refused(Desired(epics=(new,))).get(new.name)):
         hint = "do so in the manifest" if site.chosen.choice.refused(new) else ""
-        yield Diagnosis(name="forge", state=State.WARNING, message=why, hint=hint)
+        yield Diagnosis(name="forge", state=State.WARNING, message=trouble, hint=hint)
     elif not held:
         yield from (
             _github(site.chosen.github, scene.epics) if site.chosen.github else [Diagnosis(name="forge", found="local")]
