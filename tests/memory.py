@@ -347,7 +347,7 @@ class World:
         self.trees[task] = Tree(self.heads[task])
 
     @effect
-    def create_check(self, subject: str, at: Venue, commit: Sha, *, apart: bool = False) -> str:
+    def create_check(self, subject: str, at: Venue, commit: Sha, *, n: int = 1, apart: bool = False) -> str:
         self.check_trees[subject] = f"{at.root}/.checks/{subject}"
         return self.check_trees[subject]
 

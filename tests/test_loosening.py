@@ -85,6 +85,7 @@ CHANGES: Mapping[str, tuple[Any, Any, Any]] = {
     ),
     "mergePolicy.requiredChecks": (("build",), (), ("build", "test")),
     "mergePolicy.timeout": (60.0, NONE, 90.0),
+    "mergePolicy.runner": (Venue(), Venue(kind=VenueKind.SLURM, remote="/srv/r.git", scratch="/var/tmp/r"), NONE),
     "mergePolicy.noChecks": (NoChecks.AUTO, NoChecks.ALLOW, NoChecks.BLOCK),
     "mergePolicy.protectedPaths": (("a", "b"), ("b",), ("b", "a", "c")),
     "mergePolicy.review": (

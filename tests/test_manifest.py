@@ -473,8 +473,19 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
         (with_runner("kind: ssh, hosts: [a], options: [-qN]"), "'-qN' can't be given"),
         (with_runner("kind: here, hosts: [a], options: [-N]"), "options are for kinds slurm and ssh"),
         (with_runner("kind: ssh, hosts: [a], perHost: 3"), "spec.maxAgents: 4 is more than 1 hosts take"),
-        (with_spec("runner: {scratch: /a}"), "spec.runner: scratch is for agents on other machines"),
+        (with_spec("runner: {scratch: /a}"), "spec.runner: scratch is for runs on other machines"),
         (with_runner("more: 1"), "spec.runner.more: unknown field"),
+        (
+            with_spec("mergePolicy: {runner: slurm}"),
+            "spec.mergePolicy.runner.remote: is missing, and the repository has no remote for main",
+        ),
+        (with_spec("mergePolicy: {runner: {kind: ssh}}"), "spec.mergePolicy.runner: hosts is missing; kind ssh"),
+        (
+            with_spec(
+                "mergePolicy: {runner: {kind: ssh, hosts: [a], remote: /srv/r.git, perHost: 2}, queue: {parallel: 3}}"
+            ),
+            "spec.mergePolicy.queue.parallel: 3 is more than 1 hosts take",
+        ),
         (
             with_runner("sync: 30s") + "  worktrees: {copy: [.env]}\n",
             "spec.worktrees.copy: copies files of this machine",

@@ -98,6 +98,7 @@ FULL = EpicSpec(
         checks=(Check("just check"), Check("just e2e", timeout_s=600, retries=1, paths=("web/**",))),
         required_checks=("build",),
         timeout_s=60,
+        runner=Venue(kind=VenueKind.SLURM, remote="/srv/r.git", scratch="/scratch/r", options=("--partition=checks",)),
         no_checks=NoChecks.BLOCK,
         protected_paths=(),
         review=ReviewByRisk.always(Review.HUMAN),

@@ -1,4 +1,4 @@
-"""The machines that agents run on elsewhere: the engine, the remote, and with `--nodes` each node.
+"""The machines that agents and checks run on elsewhere: the engine, the remote, and with `--nodes` each node.
 
 The remote is tried as runs use it: a ref is made there and deleted again. Nothing else is changed.
 """
@@ -27,28 +27,29 @@ NODES_S = 60.0
 
 
 def probes(scene: Scene, site: Site, *, nodes: bool) -> Iterator[Probe]:
-    """Nothing where every agent runs here."""
+    """Nothing where all runs here."""
     first: dict[Venue, EpicSpec] = {}
     for spec in scene.epics:
-        if not spec.venue.local:
-            first.setdefault(spec.venue, spec)
+        for at in (spec.venue, spec.tests_venue):
+            if not at.local:
+                first.setdefault(at, spec)
     for at, spec in first.items():
         yield Probe(name=f"runner {at.kind}", look=partial(_engine, scene, at))
         yield Probe(name="runner remote", look=partial(_remote, site, at, spec.base))
         if nodes:
-            yield Probe(name="node", look=partial(_nodes, scene, site, spec), limit_s=NODES_S)
+            yield Probe(name="node", look=partial(_nodes, scene, site, spec, at), limit_s=NODES_S)
 
 
 def _engine(scene: Scene, at: Venue) -> Iterator[Diagnosis]:
     yield from _diagnoses(engine_of(at, scene.environ).fit())
 
 
-def _nodes(scene: Scene, site: Site, spec: EpicSpec) -> Iterator[Diagnosis]:
-    program = spec.agent.program
+def _nodes(scene: Scene, site: Site, spec: EpicSpec, at: Venue) -> Iterator[Diagnosis]:
+    program = spec.agent.program if at == spec.venue else ""  # checks need whatever a shell finds
     if "/" in program and not program.startswith("/"):  # it comes with the checkout of a run
         yield from _in_the_tree(site, spec, program)
         program = ""
-    yield from _diagnoses(engine_of(spec.venue, scene.environ).nodes(program))
+    yield from _diagnoses(engine_of(at, scene.environ).nodes(program))
 
 
 def _in_the_tree(site: Site, spec: EpicSpec, program: str) -> Iterator[Diagnosis]:

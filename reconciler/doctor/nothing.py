@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,14 +32,14 @@ _HINT = "have it fail where it finds nothing to test, or leave it out of mergePo
 
 def probes(scene: Scene) -> Iterator[Probe]:
     """What is asked of the checks of every manifest, where there are any."""
-    if any(spec.merge.checks for spec in scene.epics):
+    if any(_here(scene.epics)):
         yield Probe(name=NAME, look=lambda: _look(scene))
 
 
 def _look(scene: Scene) -> Iterator[Diagnosis]:
     until, failed, well = time.monotonic() + ALL_S, 0, True
     tried: dict[object, bool | None] = {}
-    for spec in scene.epics:
+    for spec in _here(scene.epics):
         green = []
         for command in dict.fromkeys(spec.merge.commands):
             key = (command, *sorted(spec.agent.env.items()))
@@ -65,7 +65,7 @@ def green(specs: Sequence[EpicSpec], environ: Mapping[str, str], state: Path) ->
     What passes by its words is not among them.
     """
     known, until, new = _known(state), time.monotonic() + ALL_AT_ONCE_S, False
-    for spec in specs:
+    for spec in _here(specs):
         for command in spec.merge.commands:
             key = _key(command, spec)
             if not check_programs.always_green(command) and key not in known:
@@ -76,6 +76,11 @@ def green(specs: Sequence[EpicSpec], environ: Mapping[str, str], state: Path) ->
     if new:
         with suppress(OSError):  # it is found out again
             files.replace(_file(state), json.dumps(dict(list(known.items())[-KEPT_MAX:])))
+
+
+def _here(specs: Iterable[EpicSpec]) -> Iterator[EpicSpec]:
+    """Those whose checks run on this machine: what one needs may be nowhere but on its nodes."""
+    return (spec for spec in specs if spec.merge.checks and spec.merge.runner.local)
 
 
 def _known(state: Path) -> dict[str, bool]:

@@ -27,6 +27,7 @@ class Reported(Struct, frozen=True, kw_only=True):
     node: str = ""
     manifest: str = ""
     lacks: str = ""  # what in the checkout no commit can hold: it is kept on the node
+    seal: str = ""  # by which the ending of a check is known to be its node's own
     moved: float = 0.0
 
     @property
@@ -68,5 +69,6 @@ def reported(task: TaskId, at: Sha, content: bytes, now: float) -> Reported | No
         node=str(value.get("node") or "")[:100],
         manifest=str(value.get("manifest") or "")[:100],
         lacks=str(value.get("lacks") or "")[:300],
+        seal=str(value.get("seal") or "")[:64],
         moved=now,
     )

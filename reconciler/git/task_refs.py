@@ -21,7 +21,7 @@ from reconciler.git.identity import OUR_VARIABLES
 from reconciler.git.refusals import GitError
 from reconciler.git.run_reports import Reported, reported
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
-from reconciler.model.names import RUN_REFS, UNDELIVERED_REFS, Sha, TaskId, is_sha, usable
+from reconciler.model.names import RUN_REFS, UNDELIVERED_REFS, Sha, TaskId, is_sha, usable_key
 
 LOOK_S, FETCH_S, PUSH_S = 20.0, 600.0, 120.0
 FRESH_S = 5.0  # two who look within one tick look once
@@ -44,13 +44,13 @@ class TaskRefs:
         self.undelivered: Mapping[str, Sha] = {}
 
     def look(self, *, fresh: bool = True) -> Mapping[TaskId, Reported]:
-        """Every task that has a ref. One question where nothing moved; all that did is fetched and read together."""
+        """Every task, and every check, that has a ref. One question where nothing moved; all that did is fetched and read together."""
         if not fresh and self._looked_at is not None and time.monotonic() - self._looked_at < FRESH_S:
             return self._seen
         for _ in range(_TIMES):
             listed = self._listed(RUN_REFS + "*", UNDELIVERED_REFS + "*")
             heads = {TaskId(ref.removeprefix(RUN_REFS)): at for ref, at in listed.items() if ref.startswith(RUN_REFS)}
-            heads = {task: at for task, at in heads.items() if usable(task)}
+            heads = {task: at for task, at in heads.items() if usable_key(task)}
             moved = {task: at for task, at in heads.items() if not self._knows(task, at)}
             if moved:
                 self._fetch(RUN_REFS + task for task in moved)

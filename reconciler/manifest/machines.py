@@ -163,6 +163,21 @@ def unfit(
             "lets an agent push by itself, which nobody could end where its node is cut off; leave it out",
         )
     if at.hosts and max_agents > len(at.hosts) * at.per_host:
-        most = len(at.hosts) * at.per_host
-        return ("maxAgents",), f"{max_agents} is more than {len(at.hosts)} hosts take ({at.per_host} each: {most})"
+        return ("maxAgents",), _more_than(max_agents, at)
     return None
+
+
+def too_many_checks(at: Venue, parallel: int | None) -> tuple[tuple[str, ...], str] | None:
+    """The field by which more checks would run at once than the hosts take that are given for them, and what is wrong with it.
+
+    >>> too_many_checks(Venue(kind=VenueKind.SSH, hosts=("n1",), per_host=2), 3)
+    (('mergePolicy', 'queue', 'parallel'), '3 is more than 1 hosts take (2 each: 2)')
+    """
+    most = len(at.hosts) * at.per_host
+    if not at.hosts or parallel is None or parallel <= most:
+        return None
+    return ("mergePolicy", "queue", "parallel"), _more_than(parallel, at)
+
+
+def _more_than(asked: int, at: Venue) -> str:
+    return f"{asked} is more than {len(at.hosts)} hosts take ({at.per_host} each: {len(at.hosts) * at.per_host})"

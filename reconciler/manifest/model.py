@@ -216,7 +216,7 @@ class EpicFields(Fields):
         Annotated[RunnerFields, Tag(INLINE)] | Annotated[Literal["local", "slurm"], Tag(NAMED)], Discriminator(form)
     ] = Field(
         default="local",
-        description="Where agents run: on this machine, or on others. Checks and reviews run on this one.",
+        description="Where agents run: on this machine, or on others. Reviews run on this one, and checks where mergePolicy.runner says.",
         examples=["local", {"kind": "slurm", "options": ["--mem=4G"]}],
     )
     stack: bool = Field(

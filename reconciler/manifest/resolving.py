@@ -61,6 +61,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     fields["repository"] = str(located.main)
     fields["base"] = _base(fields["base"] or located.bases.get(epic.metadata.name), located)
     fields["runner"] = _runner(fields["runner"], fields["base"], located)
+    fields["mergePolicy"]["runner"] = _runner(fields["mergePolicy"]["runner"], fields["base"], located, "mergePolicy")
     fields["worktrees"]["root"] = _root(fields["worktrees"]["root"], located.main)
     for name in ("agent", "reviewer"):
         if agent := fields[name]:
@@ -79,13 +80,13 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
         sparse=spec.worktrees.sparse,
         pushes=spec.agent.opens_pull_request,
         stack=spec.stack,
-    ):
+    ) or machines.too_many_checks(spec.merge.runner, spec.merge.parallel):
         raise WrongError(("spec", *wrong[0]), wrong[1])
     return spec
 
 
-def _runner(fields: str | dict[str, Any], base: str, located: Located) -> str | dict[str, Any]:
-    """Where agents run, with the remote by which they are reached."""
+def _runner(fields: str | dict[str, Any], base: str, located: Located, *below: str) -> str | dict[str, Any]:
+    """Where agents, or checks, run, with the remote by which they are reached. `below`: where in the manifest that stands."""
     if isinstance(fields, str):
         if fields == VenueKind.LOCAL:
             return fields
@@ -93,7 +94,7 @@ def _runner(fields: str | dict[str, Any], base: str, located: Located) -> str | 
     if fields["kind"] == VenueKind.LOCAL:
         return str(VenueKind.LOCAL)
     remote = fields["remote"] or located.remote(base)
-    where = ("spec", "runner", "remote")
+    where = ("spec", *below, "runner", "remote")
     if not remote:
         what = (
             f"is missing, and the repository has no remote for {base}: nodes would have nowhere to get its commits from"

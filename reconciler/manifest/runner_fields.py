@@ -1,4 +1,4 @@
-"""Where agents run, as a manifest says it."""
+"""Where agents and checks run, as a manifest says it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reconciler.model.venue import VenueKind
 
 
 class RunnerFields(Fields):
-    """The machines that agents run on, and who places them there."""
+    """The machines that agents, or checks, run on, and who places them there."""
 
     kind: Annotated[VenueKind, Field(strict=False)] = Field(
         default=VenueKind.LOCAL,
@@ -43,7 +43,7 @@ class RunnerFields(Fields):
     )
     lease: Span = Field(
         default="15m",
-        description="A node that has been out of contact for so long halts its agent; after twice that its task is given away.",
+        description="A node that has been out of contact for so long halts what it runs; after twice that it is given up.",
         examples=["30m"],
     )
     options: list[Line] = Field(
@@ -56,16 +56,14 @@ class RunnerFields(Fields):
         description="Of kind ssh, and needed there: hosts as in ~/.ssh/config.",
         examples=[["build1", "build2"]],
     )
-    per_host: int = Field(
-        default=4, ge=1, le=1000, description="Of kind ssh: agents at once on each host.", examples=[2]
-    )
+    per_host: int = Field(default=4, ge=1, le=1000, description="Of kind ssh: runs at once on each host.", examples=[2])
 
     @model_validator(mode="after")
     def _holds_together(self) -> RunnerFields:
         given = self.model_fields_set - {"kind"}
         if self.kind is VenueKind.LOCAL and given:
             raise ValueError(
-                f"{to_camel(min(given))} is for agents on other machines; allowed for kind local: nothing else"
+                f"{to_camel(min(given))} is for runs on other machines; allowed for kind local: nothing else"
             )
         if self.kind is VenueKind.SLURM and given & {"hosts", "per_host"}:
             raise ValueError("Slurm knows its nodes; allowed: options, such as --partition=agents")

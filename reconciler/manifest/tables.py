@@ -200,6 +200,7 @@ _MERGE: Table = {
     "checks": ("checks", _CHECKS, not_continued),
     "required_checks": ("requiredChecks", later(TEXTS, ()), narrower),
     "timeout_s": ("timeout", SECONDS, never),
+    "runner": ("runner", later(_WHERE, Venue()), always),
     "no_checks": ("noChecks", one_of(NoChecks), towards(NoChecks.BLOCK, NoChecks.AUTO, NoChecks.ALLOW)),
     "protected_paths": ("protectedPaths", TEXTS, dropped),
     "review": ("review", Kind(_review, _review_written), milder),

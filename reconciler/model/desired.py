@@ -161,6 +161,7 @@ class MergePolicy(Struct, frozen=True, kw_only=True):
     checks: tuple[Check, ...] = ()
     required_checks: tuple[str, ...] = ()  # names on the forge; empty: what the rules of the base ask for
     timeout_s: float = 3600.0
+    runner: Venue = Venue()  # where its checks run
     no_checks: NoChecks = NoChecks.AUTO
     protected_paths: tuple[str, ...] = ("justfile", "Makefile", ".ci/**", ".github/**", ".claude/**")
     review: ReviewByRisk = ReviewByRisk()
@@ -269,14 +270,25 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def checks_venue(self) -> Venue:
-        """Where its checks and reviews run: on this machine."""
+        """Where its reviews run, and its checks unless it says otherwise: on this machine."""
         return Venue(root=self.worktrees.root)
+
+    @property
+    def tests_venue(self) -> Venue:
+        """Where its checks run."""
+        return self.checks_venue if self.merge.runner.local else self.merge.runner
 
     @property
     def asked(self) -> tuple[tuple[Check, ...], tuple[tuple[str, str], ...]]:
         """What its checks ask of a tree: commands, what they are given, where they run. Who asks the same shares the proof."""
-        where = (("", self.surroundings),) if self.surroundings else ()
+        where = (("", self._where),) if self._where else ()
         return self.merge.tests, (*sorted(self.agent.env.items()), *where)
+
+    @property
+    def _where(self) -> str:
+        at = self.merge.runner
+        # Of a node nobody here knows what it has: which ones they are has to do.
+        return self.surroundings if at.local else " ".join((at.kind, at.scratch, *at.options, *at.hosts))
 
     def subject_of(self, tree: Sha, checks: tuple[Check, ...] | None = None) -> str:
         """The subject of its checks on a tree, or of only some of them."""

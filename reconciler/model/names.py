@@ -25,9 +25,13 @@ CHECK_REFS = "refs/reconcile/check/"
 LANDING_REFS = "refs/reconcile/landing/"
 SCRIPTS = "#scripts"  # behind the path of a package.json that is protected: only this part of it
 SALVAGE_REFS = "refs/reconcile/salvage/"
-RUN_REFS = "refs/reconcile/run/"  # on a remote: what is known of the newest run of a task that is not on this machine
+RUN_REFS = (
+    "refs/reconcile/run/"  # on a remote: what is known of the newest run of a task, or a check, that is elsewhere
+)
 UNDELIVERED_REFS = "refs/reconcile/undelivered/"  # on a remote: what such a run had when it was given up
 DROPPED_REFS = "refs/reconcile/dropped/"  # saved work that nobody asked for, for as long again
+
+_CHECK_KEY = "check@"
 
 TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 MANIFEST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -59,6 +63,15 @@ def usable_subject(name: str) -> bool:
     """
     task, at, head = name.partition("@")
     return usable(task) and (not at or bool(_SHORT_SHA.fullmatch(head)))
+
+
+def usable_key(name: str) -> bool:
+    """The same of what a run elsewhere is called on its remote: by its task, or by the check that it is.
+
+    >>> usable_key("bd-17"), usable_key("check@4b825dc642cb-01709241"), usable_key("check@../x"), usable_key("x@y")
+    (True, True, False, False)
+    """
+    return usable(name.removeprefix(_CHECK_KEY))
 
 
 def branch_of(task: TaskId) -> BranchName:
@@ -125,6 +138,15 @@ class RunId(Struct, frozen=True, order=True, gc=False):
         if not usable_subject(subject) or not n.isdecimal():
             raise ValueError(f"not a run id: {text!r}")
         return cls(RunKind(kind), subject, int(n))
+
+
+def remote_key(run: RunId) -> TaskId:
+    """What a run is called on its remote: all of a task's runs share one ref, and a check has its own, which no task's can be.
+
+    >>> remote_key(RunId(RunKind.WORK, "bd-17", 3)), remote_key(RunId(RunKind.CHECK, "4b825dc642cb-01709241", 1))
+    ('bd-17', 'check@4b825dc642cb-01709241')
+    """
+    return TaskId(run.subject if run.kind is RunKind.WORK else _CHECK_KEY + run.subject)
 
 
 def check_subject(tree: Sha, commands: tuple[str, ...], env: tuple[tuple[str, str], ...] = ()) -> str:

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+_LOOKED_MOST_S = 15.0
+
 
 class VenueKind(StrEnum):
     """Who places a run. `local`: this machine, and nobody. `here`: pretend nodes on this machine, to try it out."""
@@ -33,6 +35,11 @@ class Venue(Struct, frozen=True, kw_only=True):
     options: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     per_host: int = 4
+
+    @property
+    def looked_every_s(self) -> float:
+        """How often it is looked at what runs there, as nothing announces that it ended."""
+        return min(max(self.sync_s, 1.0), _LOOKED_MOST_S)
 
     @property
     def local(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Observed, Room, Unknown
 
+QUEUED_AUTO = 8  # of what an engine places: the rest it would only have waiting
 STAGED_AUTO = 4  # of what a forge runs nobody here knows how many it has room for
 
 
@@ -30,6 +31,9 @@ def left(room: Room, *, checks: int, agents: int) -> int:
 
 
 def _auto(spec: EpicSpec, observed: Observed) -> int:
+    at = spec.merge.runner
+    if not at.local:
+        return len(at.hosts) * at.per_host or QUEUED_AUTO
     return STAGED_AUTO if spec.merge.staging and not spec.merge.checks else _free(observed)
 
 
@@ -37,7 +41,7 @@ def _free(observed: Observed) -> int:
     counts = (
         0
         if isinstance(source, Unknown)
-        else sum(run.alive and not run.commit for runs in source.values() for run in runs)
+        else sum(run.alive and not run.commit and not run.where for runs in source.values() for run in runs)
         for source in (observed.checks, observed.runs)
     )
     checks, agents = counts

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from reconciler.model.observed import Cause, Run, RunState
+from reconciler.model.venue import Venue
 
 LOST_CHECKS_MAX = 3
 # What a shell says of a program that it can't execute, and of one that it does not find.
@@ -40,9 +41,20 @@ def state_of(checks: Sequence[Run], retried_at: datetime | None, now: datetime) 
     return CheckState.PASSED if last.exit and last.exit.well else CheckState.FAILED
 
 
-def over_soon(run: Run | None, now: datetime) -> datetime | None:
-    """When to look again at a check that has ended and is being swept up after: nothing announces that this is done."""
+def seen_again(run: Run | None, at: Venue, now: datetime) -> datetime | None:
+    """When to look again at a live check of whose end nothing tells: it is swept up after, or it is elsewhere, where `at` is."""
+    if run and run.where:
+        return now + timedelta(seconds=at.looked_every_s)
     return now + SWEEP if run and run.state is RunState.ENDING else None
+
+
+def whereabouts(run: Run | None) -> str:
+    """On which node a live check is, or why it waits for one; empty where it is on this machine."""
+    if run is None or not run.where:
+        return ""
+    if not run.node:
+        return ", once there is a node" + (f" ({run.remark})" if run.remark else "")
+    return f" on {run.node}" + (f" ({run.remark})" if run.remark else "")
 
 
 def turned_red(run: Run, retried_at: datetime | None, now: datetime) -> bool:

@@ -29,7 +29,7 @@ from reconciler.planning.actions.approval import asks_a_person
 from reconciler.planning.actions.hindrances import hindrance
 from reconciler.planning.actions.land import order_of
 from reconciler.planning.asked import asked_of, limited
-from reconciler.planning.check_state import CheckState, over_soon, state_of
+from reconciler.planning.check_state import CheckState, seen_again, state_of, whereabouts
 from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job
 from reconciler.planning.labels import SOLO
@@ -283,8 +283,10 @@ class Lane(Struct, dict=True):
             found = staging.verdict(staged, job.spec, self.base, job.now)
             what = f"checks of the forge on {staged.branch} ({(run.commit or '')[:12]}){beside}: {found.message}"
             return Waiting(Reason.CHECKS_PENDING, what, found.until)
-        until = over_soon(run, self.by_task[task].now)
-        return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {tree[:12]}{beside}", until)
+        until = seen_again(run, self.by_task[task].spec.merge.runner, self.by_task[task].now)
+        return Waiting(
+            Reason.CHECKS_RUNNING, f"checks running on the merged tree {tree[:12]}{beside}{whereabouts(run)}", until
+        )
 
     def _others(self, chain: Chain, task: TaskId) -> str:
         names = [f"#{self.by_task[each].number}" for each in chain if each != task]

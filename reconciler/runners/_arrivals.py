@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import time
 from collections import defaultdict
@@ -14,10 +15,10 @@ from typing import Any
 from reconciler.git.run_reports import Reported
 from reconciler.git.task_refs import TaskRefs
 from reconciler.model.errors import ReconcileError
-from reconciler.model.names import RunId, TaskId, branch_of
+from reconciler.model.names import RunId, RunKind, TaskId, branch_of, remote_key
 from reconciler.model.observed import Cause, StopWhy
 from reconciler.runners import _records as records
-from reconciler.runners import supervisor
+from reconciler.runners import courier, supervisor
 from reconciler.runners._folders import Folders
 from reconciler.runners._records import Record, read_json, read_plain
 from reconciler.runners._watched import WatchedRun
@@ -38,7 +39,7 @@ class Arrivals:
         """Bring what moved on a remote into the run folders: log and beginning first, the ending last. Those that moved."""
         moved: dict[RunId, tuple[Record, Reported]] = {}
         for record in group:
-            reported, nonce = seen.get(record.start.task), self.claim(record.id).get("nonce")
+            reported, nonce = seen.get(remote_key(record.id)), self.claim(record.id).get("nonce")
             if reported is None or reported.nonce != nonce:
                 continue
             if self.watched[record.id].filled != reported.at:
@@ -59,7 +60,7 @@ class Arrivals:
 
     def given_up(self, record: Record, seen: Reported, why: str) -> None:
         """Note that a run can't write any more; what it had committed is taken over."""
-        if seen.phase != "reserved":
+        if seen.phase != "reserved" and record.id.kind is RunKind.WORK:
             self._work.adopt(seen, record.start.at)
         self.settle(record, why)
 
@@ -85,7 +86,9 @@ class Arrivals:
             if read_json(str(folder / "run.json")) != value:
                 supervisor.write_json(str(folder / "run.json"), value)
         ending = records.as_object(files.get("exit.json", b""))
-        if reported.phase == "ended":
+        if reported.phase == "ended" and record.id.kind is not RunKind.WORK:
+            self._end_check(record, reported, files.get("exit.json", b""))
+        elif reported.phase == "ended":
             self._end(record, reported, ending)
         elif reported.phase == "revoked":
             self.given_up(record, reported, "it was given up")
@@ -94,14 +97,6 @@ class Arrivals:
         """The work first, then the record: who sees that a run is over finds its commits."""
         if not records.exit_of(ending):
             ending = {"cause": "exited", "signal": 9, "ended_at": supervisor.utc(time.time()), "step": 0}
-        stop = read_json(str(self._folders.folder(record.id) / "stop.json"))
-        ended = records.exit_of(ending)
-        # TERM is all that an engine says to a node: why it did is known here.
-        by_engine = ended and (
-            ended.stop is StopWhy.ENGINE_LIMIT or (ended.cause is Cause.EXITED and ended.signal in (9, 15))
-        )
-        if stop and by_engine:
-            ending = {**ending, "cause": "stopped", "stop": stop.get("why")}
         words = []
         if not self._work.adopt(reported, record.start.at):
             words.append(f"{branch_of(record.start.task)} was moved meanwhile: what this run committed is saved work")
@@ -110,8 +105,29 @@ class Arrivals:
         if words:
             with open(self._folders.folder(record.id) / "log", "ab") as log:
                 log.writelines(f"reconcile: {text}\n".encode() for text in words)
+        self._write_end(record, ending)
+
+    def _write_end(self, record: Record, ending: Mapping[str, Any]) -> None:
+        stop = read_json(str(self._folders.folder(record.id) / "stop.json"))
+        ended = records.exit_of(ending)
+        # TERM is all that an engine says to a node: why it did is known here.
+        by_engine = ended and (
+            ended.stop is StopWhy.ENGINE_LIMIT or (ended.cause is Cause.EXITED and ended.signal in (9, 15))
+        )
+        if stop and by_engine:
+            ending = {**ending, "cause": "stopped", "stop": stop.get("why")}
         supervisor.write_json(str(self._folders.folder(record.id) / "exit.json"), dict(ending))
         self.watched.pop(record.id, None)
+
+    def _end_check(self, record: Record, reported: Reported, content: bytes) -> None:
+        """What a check came to, where it is the word of its own node: by it something lands. Else nothing is known of it."""
+        ending, secret = records.as_object(content), self.claim(record.id).get("seal")
+        word = courier.sealed(secret, content) if isinstance(secret, str) else ""
+        if not word or not hmac.compare_digest(reported.seal.encode(), word.encode()):
+            return self.settle(record, "what its ref says of its end was not written by its node")
+        if ending.get("cause") == Cause.SETUP:
+            return self.settle(record, f"{reported.node} could not make its checkout: {ending.get('error', '')}")
+        self._write_end(record, ending)
 
 
 def _replace(path: Path, content: bytes) -> None:

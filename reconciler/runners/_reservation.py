@@ -10,7 +10,7 @@ from pathlib import Path
 from reconciler.git.run_reports import Reported
 from reconciler.git.task_refs import TaskRefs
 from reconciler.model.errors import ChangedError
-from reconciler.model.names import RUN_REFS, Sha, branch_of
+from reconciler.model.names import RUN_REFS, RunKind, Sha, branch_of, remote_key
 from reconciler.model.ports import RunSpec
 from reconciler.model.values import replace
 from reconciler.runners import _records as records
@@ -21,28 +21,29 @@ FINAL_S = 60.0
 
 
 class Reservation:
-    """One run that is to be elsewhere; `nonce` tells it from all others of its task."""
+    """One run that is to be elsewhere; `nonce` tells it from all others of its task.
 
-    def __init__(self, work: WorkKeeper, spec: RunSpec, nonce: str) -> None:
-        self._work, self._spec, self._nonce = work, spec, nonce
+    `seal`: a secret that its node alone is given, by the engine: whoever else may push to the remote can't write its ending.
+    """
+
+    def __init__(self, work: WorkKeeper, spec: RunSpec, nonce: str, seal: str) -> None:
+        self._work, self._spec, self._nonce, self._seal = work, spec, nonce, seal
 
     def made(self, last: Reported | None, refs: TaskRefs, lock: int) -> Reported:
         """Swap the ref of the task from what it reported last. A git that outlives us holds `lock`.
 
         Raises ChangedError where somebody else was first, or its branch is gone.
         """
-        spec = self._spec
-        head = self._work.base(branch_of(spec.task))
-        if head is None:
-            raise ChangedError(f"{branch_of(spec.task)} vanished")
+        spec, key = self._spec, remote_key(self._spec.id)
+        head = self._head()
         wip = last.wip if last and last.wip and last.head == head else None
         if last and last.wip and not wip:  # the branch went on without it
-            refs.bring(RUN_REFS + spec.task, last.at)
+            refs.bring(RUN_REFS + key, last.at)
             wip = refs.carried(last.head, last.wip, head)
             if wip is None:
                 self._work.keep(spec.task, last.wip)
         made = Reported(
-            task=spec.task,
+            task=key,
             at=Sha(""),
             phase="reserved",
             n=spec.id.n,
@@ -55,35 +56,36 @@ class Reservation:
         )
         bases = [sha for sha in self._bases().values() if sha != head]
         commit = refs.made(made.record, [wip or head, *bases])
-        refs.swap(RUN_REFS + spec.task, last.at if last else None, commit, lock)
+        refs.swap(RUN_REFS + key, last.at if last else None, commit, lock)
         return replace(made, at=commit)
 
     def script(self, reserved: Reported) -> str:
         """What a node runs, a program in Python with all that it needs; `reserved`: what `made` gave."""
-        spec = self._spec
-        folder = self._work.run_folder(spec.at, spec.task, spec.id.n)
+        spec, key, works = self._spec, remote_key(self._spec.id), self._works
+        folder = self._work.run_folder(spec.at, key, spec.id.n)
         given = {
-            **self._work.identity(),
+            **(self._work.identity() if works else {}),
             **spec.env,
             "RECONCILE_RUN": str(spec.id),
             supervisor.MARKER: folder,
-            "RECONCILE_SAYS": f"{folder}/says.json",
+            **({"RECONCILE_SAYS": f"{folder}/says.json"} if works else {}),
             **({"RECONCILE_PROMPT": f"{folder}/prompt"} if spec.prompt else {}),
         }
         sent = {
-            "task": spec.task,
+            "task": key,
             "n": spec.id.n,
             "nonce": reserved.nonce,
             "by": reserved.by,
             "manifest": spec.manifest,
             "branch_at": reserved.branch_at,
             "expect": reserved.at,
-            "ref": RUN_REFS + spec.task,
-            "branch": branch_of(spec.task),
+            "ref": RUN_REFS + key,
+            "branch": branch_of(spec.task) if works else "",
+            "seal": self._seal,
             "bases": self._bases(),
             "remote": spec.at.remote,
             "root": f"{spec.at.scratch}/{self._work.us}",
-            "tree": self._work.tree_path(spec.at, spec.task, spec.id.n),
+            "tree": self._work.tree_path(spec.at, key, spec.id.n),
             "folder": folder,
             "sync_s": spec.at.sync_s,
             "lease_s": spec.at.lease_s,
@@ -95,6 +97,20 @@ class Reservation:
         }
         text = Path(courier.__file__).read_text("utf-8")
         return f"#!/usr/bin/env python3\n{text}\n\nmain(json.loads({json.dumps(sent)!r}))\n"
+
+    @property
+    def _works(self) -> bool:
+        """True where what it makes is to be saved: a check makes nothing."""
+        return self._spec.id.kind is RunKind.WORK
+
+    def _head(self) -> Sha:
+        """What its checkout holds."""
+        if not self._works and self._spec.commit:
+            return self._spec.commit
+        branch = branch_of(self._spec.task)
+        if (head := self._work.base(branch)) is None:
+            raise ChangedError(f"{branch} vanished")
+        return head
 
     def _bases(self) -> Mapping[str, Sha]:
         """The base that an agent merges or compares with, by its name."""

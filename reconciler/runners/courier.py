@@ -23,6 +23,7 @@ from __future__ import annotations
 import base64
 import ctypes
 import fcntl
+import hmac
 import json
 import os
 import shutil
@@ -164,8 +165,11 @@ class NodeCheckout:
             file.write(os.path.join(self.mirror.path, "objects") + "\n")
         for name, sha in bases.items():
             self._in("update-ref", "refs/heads/" + name, sha)
-        self._in("update-ref", "refs/heads/" + self._branch, head)
-        self._in("symbolic-ref", "HEAD", "refs/heads/" + self._branch)
+        if self._branch:
+            self._in("update-ref", "refs/heads/" + self._branch, head)
+            self._in("symbolic-ref", "HEAD", "refs/heads/" + self._branch)
+        else:
+            self._in("update-ref", "--no-deref", "HEAD", head)
         self._in("reset", "--quiet", "--hard")
         if wip:
             self._in("read-tree", "-u", "--reset", wip)
@@ -430,11 +434,17 @@ class Courier:
 
     # --- what is reported ---
 
-    def _record(self, phase: str) -> bytes:
+    @property
+    def _works(self) -> bool:
+        """True where what it makes is to be saved: a check has no branch, and makes nothing."""
+        return bool(self._spec["branch"])
+
+    def _record(self, phase: str, ending: bytes = b"") -> bytes:
         self._seq += 1
         kept = {name: self._spec[name] for name in ("task", "n", "nonce", "by", "manifest", "branch_at")}
         now = {"phase": phase, "node": self._node, "seq": self._seq, "head": self._head, "wip": self._wip}
-        return json.dumps({**kept, **now, "lacks": self._checkout.lacks}).encode()
+        seal = sealed(self._spec["seal"], ending) if ending else ""
+        return json.dumps({**kept, **now, "lacks": self._checkout.lacks, "seal": seal}).encode()
 
     def _push(self, ending: dict[str, Any] | None) -> str:
         # An engine's TERM may reach a git of ours as well: whatever failed is tried again.
@@ -445,13 +455,13 @@ class Courier:
             return GONE
 
     def _pushed(self, ending: dict[str, Any] | None) -> str:
-        if os.path.isdir(self._spec["tree"]):
+        if self._works and os.path.isdir(self._spec["tree"]):
             try:
                 self._head, self._wip = self._checkout.snapshot()
             except Failed as error:  # a full disk: the lease is renewed all the same, and nothing is cleared away
                 self._checkout.lacks = str(error)[-200:]
                 say(str(error))
-        files = {"record.json": self._record("ended" if ending else "renewed")}
+        files = {}
         for name in ("run.json", "exit.json", "says.json", "log"):
             content = read(os.path.join(self._folder, name))
             if content:
@@ -459,7 +469,9 @@ class Courier:
         if ending and "exit.json" not in files:
             known = {"code": None, "signal": None, "stop": None, "ended_at": utc()}
             files["exit.json"] = json.dumps({**known, **ending}).encode()
-        env = self._checkout.objects
+        phase = "ended" if ending else "renewed"
+        files["record.json"] = self._record(phase, files["exit.json"] if ending else b"")
+        env = self._checkout.objects if self._works else {}
         new = self._mirror.commit(files, [self._wip or self._head], env)
         timeout = max(min(60.0, self._spec["lease_s"] / 4), 1.0)
         answer = self._mirror.swap(self._spec["ref"], self._mine, new, timeout, env)
@@ -537,6 +549,8 @@ def deliver_late(folder: str, mirror: Mirror) -> None:
     """Push what a run has left to a ref that nobody else writes, unless its record is there. Raises Failed."""
     spec = json.loads(read(os.path.join(folder, "courier.json")))
     kill(carriers(folder))
+    if not spec["branch"]:
+        return clear(spec["tree"], folder)  # a check makes nothing
     ref = spec["ref"]
     known = mirror.at(ref)
     if known is None:
@@ -764,6 +778,11 @@ def write(path: str, content: bytes) -> None:
     """Make a file that only we may read."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
+
+
+def sealed(secret: str, ending: bytes) -> str:
+    """The word of a node on how its run ended, which nobody else can give."""
+    return hmac.new(secret.encode(), ending, "sha256").hexdigest()
 
 
 def shortened(content: bytes) -> bytes:

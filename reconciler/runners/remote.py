@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.git.run_reports import Reported
+from reconciler.git.task_refs import TaskRefs
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
-from reconciler.model.names import RUN_REFS, RunId
+from reconciler.model.names import RUN_REFS, RunId, TaskId, remote_key, usable
 from reconciler.model.observed import StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.model.venue import Venue, VenueKind
@@ -85,7 +86,18 @@ class RemoteRuns:
                 if record.id not in starting and not self._folders.record(record.id).settled:
                     waited = 0.0 if record.id in moved else passed
                     with suppress(ReconcileError):  # what was refused, or not answered, is looked at again
-                        self._judge(record, seen.get(record.start.task), waited, self._jobs(record.start.at, jobs))
+                        self._judge(record, seen.get(remote_key(record.id)), waited, self._jobs(record.start.at, jobs))
+            self._clear(refs, seen, group)
+
+    def _clear(self, refs: TaskRefs, seen: Mapping[TaskId, Reported], group: Iterable[Record]) -> None:
+        """Delete the refs of our checks that are over: nothing of one is of use but its ending, which is here by then."""
+        over = {key for key, each in seen.items() if not usable(key) and each.over and each.by == self._work.us}
+        over -= (
+            {remote_key(record.id) for record in group if not self._folders.record(record.id).settled} if over else over
+        )
+        for key in over:
+            with suppress(ReconcileError):  # the next look does it
+                refs.swap(RUN_REFS + key, seen[key].at, None)
 
     def _jobs(self, at: Venue, known: dict[tuple[str, ...], Jobs | None]) -> Jobs | None:
         """What the engine of a venue says; None where it does not answer. Each is asked once."""
@@ -171,21 +183,22 @@ class RemoteRuns:
         `reserve` makes the run's folder, behind the gate. Raises ChangedError where somebody else was first.
         """
         at, refs = spec.at, self._work.refs(spec.at.remote)
-        last = refs.one(spec.task)
+        last = refs.one(remote_key(spec.id))
         # A reservation of ours that no run of ours stands for: its answer was lost. The swap takes it over.
         if last and not last.over and not (last.phase == "reserved" and last.by == self._work.us):
             raise ChangedError(f"{spec.task} is at work on {last.node or 'a node that has yet to be found'}")
         folder = reserve()
         record = self._folders.record(spec.id)
         nonce = secrets.token_hex(8)
-        reservation = Reservation(self._work, spec, nonce)
-        supervisor.write_json(str(folder / CLAIM), {"nonce": nonce, "reserved": False})
+        claim = {"nonce": nonce, "seal": secrets.token_hex(32), "reserved": False}
+        reservation = Reservation(self._work, spec, nonce, str(claim["seal"]))
+        supervisor.write_json(str(folder / CLAIM), claim)
         try:
             reserved = reservation.made(last, refs, shim_fd)
         except ChangedError:
             self._arrivals.settle(record, "somebody else was first")
             raise
-        supervisor.write_json(str(folder / CLAIM), {"nonce": nonce, "reserved": True})
+        supervisor.write_json(str(folder / CLAIM), {**claim, "reserved": True})
         try:
             passed = {name: self._environ[name] for name in spec.pass_env if name in self._environ}
             self.engine(at).submit(self.name(spec.id, nonce), reservation.script(reserved), passed, shim_fd)
@@ -207,7 +220,7 @@ class RemoteRuns:
             self._folders.write_stop(run, why)
         nonce = str(self._arrivals.claim(run).get("nonce"))
         try:
-            seen = self._work.refs(record.start.at.remote).one(record.start.task)
+            seen = self._work.refs(record.start.at.remote).one(remote_key(run))
         except TemporaryError as error:
             raise TemporaryError(f"{self._unseen(record, nonce)}: {error}", delay=30.0) from error
         if seen is None or seen.nonce != nonce or seen.over:
@@ -238,7 +251,7 @@ class RemoteRuns:
 
     def _give_up(self, run: RunId) -> None:
         record = self._folders.record(run)
-        seen = self._work.refs(record.start.at.remote).one(record.start.task)
+        seen = self._work.refs(record.start.at.remote).one(remote_key(run))
         if record.settled or seen is None or seen.nonce != self._arrivals.claim(run).get("nonce") or seen.over:
             return
         self._revoke(record, seen, "a person gave it up")

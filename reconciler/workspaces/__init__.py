@@ -120,9 +120,9 @@ class GitWorkspaces:
                 found = self._look(task, spec.venue.root)
             return self._making.ready(task, found, lock)
 
-    def create_check(self, subject: str, at: Venue, commit: Sha, *, apart: bool = False) -> str:
-        """A clean detached worktree of `commit` for a check or a review; its path. One that is there is made again. `apart`: git
-        in it sees a view of its own."""
+    def create_check(self, subject: str, at: Venue, commit: Sha, *, n: int = 1, apart: bool = False) -> str:
+        """A clean detached worktree of `commit` for the n-th check or review; its path. One that is there is made again. `apart`:
+        git in it sees a view of its own."""
         place = _check_place(at.root, subject)
         with self._alone(f".{subject}") as lock:
             self._discard(place)

@@ -17,7 +17,17 @@ from reconciler.git.task_refs import TaskRefs, identity_of
 from reconciler.git.update_ref import HEADS, Move
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
-from reconciler.model.names import RUN_REFS, UNDELIVERED_REFS, Sha, TaskId, branch_of, usable
+from reconciler.model.names import (
+    RUN_REFS,
+    UNDELIVERED_REFS,
+    RunId,
+    RunKind,
+    Sha,
+    TaskId,
+    branch_of,
+    remote_key,
+    usable,
+)
 from reconciler.model.observed import Salvage, Worktree
 from reconciler.model.ports import Place
 from reconciler.model.venue import Venue
@@ -60,7 +70,7 @@ class Elsewhere:
         return {
             task: Worktree(path=self.tree_path(at, task, each.n), head=each.head, branch=branch_of(task), elsewhere=at)
             for task, each in seen.items()
-            if task in asked or each.by == self.us
+            if usable(task) and (task in asked or each.by == self.us)
         }
 
     def create(self, task: TaskId, spec: EpicSpec, base: Sha, n: int) -> Place:
@@ -176,6 +186,12 @@ class AnyWorkspaces(GitWorkspaces):
         if task in super().worktrees(spec.checks_venue, [task]):
             super().remove(task, spec.checks_venue)
         return self.elsewhere.create(task, spec, base, n)
+
+    def create_check(self, subject: str, at: Venue, commit: Sha, *, n: int = 1, apart: bool = False) -> str:
+        if at.local:
+            return super().create_check(subject, at, commit, n=n, apart=apart)
+        # Its checkout is made by the node that gets it, out of what is pushed with its reservation.
+        return self.elsewhere.tree_path(at, remote_key(RunId(RunKind.CHECK, subject, n)), n)
 
     def unlock(self, task: TaskId, at: Venue) -> None:
         if at.local:

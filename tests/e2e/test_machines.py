@@ -242,3 +242,29 @@ def test_the_example_of_the_guide_works_as_it_stands(far: Far):
     (far.root / "epic.yaml").write_text(text.replace("kind: here,", f"kind: here, scratch: {far.folder}/scratch,"))
     far.reconcile("apply", "-f", "epic.yaml", "--wait")
     assert sorted(far.subjects()) == ["Begin", "Say one", "Say two"] and far.leftovers() == []
+
+
+def test_checks_run_where_the_policy_says_and_one_survives_the_watch_that_began_it(far: Far):
+    log = f"echo check >> {far.ledger}; until test -e {far.go}; do sleep 0.05; done; test ! -e one || test -e half || exit 3"
+    policy = {"checks": [log], "runner": far.runner, "queue": {"retries": 0}}
+    work = 'if [ "$RECONCILE_ATTEMPT" = 2 ]; then grep -q "exit status 3" "$RECONCILE_PROMPT" && touch half; fi'
+    agent = {"argv": ["sh", "-c", f"{work}; touch one; git add .; git commit -qm One"]}
+    epic = str(far.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent, mergePolicy=policy))
+    far.reconcile("apply", "-f", epic)
+    watch = far.start("watch")
+    until(far.attempts, "a check to run", by=watch)
+    until(lambda: " on n" in far.entry("Do a")["waiting"]["message"], "its node to be told", by=watch)
+    watch.kill()
+    watch.communicate()
+    far.go.touch()
+
+    far.reconcile("apply", "-f", epic, "--wait")
+
+    assert far.tasks()["Do a"]["status"] == "closed" and far.subjects() == ["Do a", "Begin"]
+    runs = [run for run in far.json("get", "runs") if run["id"].startswith("check")]
+    assert [run["where"].startswith("here:n") for run in runs] == [True] * len(runs)
+    # The head, the base that was not at fault, and what the second attempt made of it.
+    assert len(far.attempts()) == len(runs) == 3, runs
+    until(lambda: not list(far.folder.glob("scratch/*/work/*")), "the nodes to be cleared")
+    refs = far.git("for-each-ref", "--format=%(refname)", cwd=far.folder / "remote.git").split()
+    assert refs == []

@@ -130,6 +130,11 @@ class Run(Struct, frozen=True, kw_only=True, gc=False):
         return self.state is not _ENDED and self.state in _ALIVE  # asked of thousands that have ended
 
     @property
+    def node(self) -> str:
+        """Where it is elsewhere; empty where it is here, and while no node has taken it."""
+        return self.where.partition(":")[2]
+
+    @property
     def started(self) -> bool:
         return self.started_at is not None
 

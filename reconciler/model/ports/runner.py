@@ -75,6 +75,7 @@ class RunSpec(Struct, frozen=True, kw_only=True):
     agent: str = ""  # the kind of agent that the last step is; empty for a check
     prompt_on_stdin: bool = False  # of the last step; every other standard input is empty
     at: Venue = Venue()  # where it runs; its `cwd` is there
+    commit: Sha | None = None  # what the checkout of a check holds, where its node makes it
 
 
 class Runner(Protocol):

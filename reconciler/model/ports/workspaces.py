@@ -77,7 +77,7 @@ class Workspaces(Protocol):
         """
         ...
 
-    def create_check(self, subject: str, at: Venue, commit: Sha, *, apart: bool = False) -> str:
+    def create_check(self, subject: str, at: Venue, commit: Sha, *, n: int = 1, apart: bool = False) -> str:
         """A clean detached worktree of `commit` for a check or a review; its path. One that is there is made again.
 
         `apart`: git in it knows the commits and branches of the repository, and nothing that was set up in it.

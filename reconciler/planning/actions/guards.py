@@ -18,7 +18,6 @@ from reconciler.planning.labels import NEEDS_HUMAN, STOPPED, TAKEN
 
 SWEEP = timedelta(seconds=1)
 SWEPT = timedelta(seconds=3)  # by then what supervised a run has kept its limits, and swept up after it, or was killed
-LOOK_ELSEWHERE = timedelta(seconds=15)  # the longest between two looks at what is on other machines
 LINGER = timedelta(seconds=60)  # how long an agent that says that it is done may stay
 GRACE = timedelta(seconds=10)  # and one that has printed its final result
 LINE_RESTS = timedelta(minutes=10)  # for so long nobody in line is blamed where a base can't be moved
@@ -96,8 +95,8 @@ def at_work(job: Job) -> Waiting | None:
 
 def _elsewhere(run: Run, job: Job, after: str) -> Waiting:
     """A live run on another machine: nothing announces what becomes of it, so it is looked at again as often as it reports."""
-    again = job.now + min(max(timedelta(seconds=job.venue.sync_s), SWEEP), LOOK_ELSEWHERE)
-    node = run.where.partition(":")[2]
+    again = job.now + timedelta(seconds=job.venue.looked_every_s)
+    node = run.node
     if run.gives_up_at and run.heard_at:
         silent, left = rough(job.now - run.heard_at), rough(run.gives_up_at - job.now)
         now = f"'reconcile stop {run.task} --give-up' does it now"
@@ -125,7 +124,7 @@ def rough(span: timedelta) -> str:
 def running(run: Run) -> str:
     """Which attempt it is, and whether it has begun or is about to end."""
     doing = {RunState.STARTING: "is starting", RunState.ENDING: "is ending"}.get(run.state, "is running")
-    node = run.where.partition(":")[2]
+    node = run.node
     return f"attempt {run.attempt} {doing}" + (f" on {node}" if node else "")
 
 

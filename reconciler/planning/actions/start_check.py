@@ -30,7 +30,7 @@ from reconciler.planning import base_checks
 from reconciler.planning.actions.base import Action, Decision, Waiting
 from reconciler.planning.actions.land import listed, numbers, order_of
 from reconciler.planning.asked import left_out
-from reconciler.planning.check_state import CheckState, over_soon
+from reconciler.planning.check_state import CheckState, seen_again, whereabouts
 from reconciler.planning.job import Job
 
 
@@ -66,8 +66,10 @@ class StartCheck(Action, frozen=True, kw_only=True):
                     job.offer.forge_verdict.until,
                 )
             case CheckState.RUNNING:
-                until = over_soon(job.offer.checks_last, job.now)
-                return Waiting(Reason.CHECKS_RUNNING, f"checks running on the merged tree {candidate.tree[:12]}", until)
+                last = job.offer.checks_last
+                until = seen_again(last, job.spec.merge.runner, job.now)
+                message = f"checks running on the merged tree {candidate.tree[:12]}{whereabouts(last)}"
+                return Waiting(Reason.CHECKS_RUNNING, message, until)
             case CheckState.NONE if job.offer.subject is None:
                 return Waiting(
                     Reason.CHECKS_PENDING, "no checks are configured, and 'noChecks: block' merges nothing without them"
@@ -110,8 +112,9 @@ class StartCheck(Action, frozen=True, kw_only=True):
             return Waiting(Reason.UNKNOWN, f"can't tell whether {job.spec.base} passes the checks that failed")
         match job.offer.base_state:
             case CheckState.RUNNING:
-                message = f"checks failed for #{pull.number}; running them on {job.spec.base} alone"
-                return Waiting(Reason.CHECKS_RUNNING, message, over_soon(job.offer.base_checks_last, job.now))
+                last = job.offer.base_checks_last
+                message = f"checks failed for #{pull.number}; running them on {job.spec.base} alone{whereabouts(last)}"
+                return Waiting(Reason.CHECKS_RUNNING, message, seen_again(last, job.spec.merge.runner, job.now))
             case CheckState.FAILED:
                 return Waiting(Reason.CHECK_BROKEN, base_checks.not_its_fault(job.spec, job.offer.base_checks_last))
             case CheckState.NONE:
@@ -152,10 +155,10 @@ class StartCheck(Action, frozen=True, kw_only=True):
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
-        merge, expected = self.spec.merge, self.order.expected
+        merge, expected, at = self.spec.merge, self.order.expected, self.spec.tests_venue
         tree = expected.tree
         commit = expected.base if self.of_the_base else ports.forge.candidate_commit(self.order)
-        path = ports.workspaces.create_check(self.run.subject, self.spec.checks_venue, commit)
+        path = ports.workspaces.create_check(self.run.subject, at, commit, n=self.n)
         ports.runner.start(
             RunSpec(
                 id=self.run,
@@ -167,7 +170,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
                 env={
                     "RECONCILE_TASK": self.order.task,
                     "RECONCILE_BASE": self.spec.base,
-                    **ports.tracker.environment(),
+                    **(ports.tracker.environment() if at.local else {}),
                     **self.spec.agent.env,
                 },
                 timeout_s=merge.timeout_s,
@@ -177,7 +180,8 @@ class StartCheck(Action, frozen=True, kw_only=True):
                 tree=tree,
                 heads=tuple(each.expected.head for each in self.order.whole),
                 below=self.below,
-                at=self.spec.checks_venue,
+                at=at,
+                commit=None if at.local else commit,
                 left_out=left_out(self.spec, self.asked),
             )
         )

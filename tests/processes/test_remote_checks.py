@@ -1,0 +1,187 @@
+"""Checks on other machines: on exactly the tree that was pushed for them, and believed only from the node that ran them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from nodes import Nodes
+from waiting import until
+
+from reconciler.model.errors import ChangedError, TemporaryError
+from reconciler.model.names import RUN_REFS, RunId, RunKind, Sha, TaskId, remote_key
+from reconciler.model.observed import RunState, StopWhy
+from reconciler.model.ports import RunSpec
+from reconciler.runners import courier
+from reconciler.runners._engines import Engine
+
+SUBJECT = "4b825dc642cb-01709241"
+
+
+class Checked(Nodes):
+    """A candidate on the base that no branch holds, and its checks."""
+
+    def candidate(self) -> Sha:
+        tree = self.repo.git("rev-parse", "main^{tree}")
+        return Sha(self.repo.git("commit-tree", tree, "-p", "main", "-m", "what would land"))
+
+    def check(self, *commands: str, n: int = 1, commit: Sha | None = None) -> RunId:
+        """What the start of a check does."""
+        run, commit = RunId(RunKind.CHECK, SUBJECT, n), commit or self.candidate()
+        self.runner.start(
+            RunSpec(
+                id=run,
+                task=TaskId("x-1"),
+                manifest="demo",
+                steps=tuple(("/bin/sh", "-c", command) for command in commands),
+                cwd=self.spaces.create_check(SUBJECT, self.venue, commit, n=n),
+                env={"RECONCILE_BASE": "main", "RECONCILE_TASK": "x-1"},
+                tree=Sha(self.repo.git("rev-parse", f"{commit}^{{tree}}")),
+                commit=commit,
+                at=self.venue,
+            )
+        )
+        return run
+
+    def on_remote(self) -> list[str]:
+        return self.repo.git("for-each-ref", "--format=%(refname)", cwd=self.remote).split()
+
+    def runs_it(self, run: RunId) -> None:
+        until(lambda: self.run(run).started and self.run(run).node, "a node to run it")
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Checked]:
+    made = Checked(tmp_path)
+    yield made
+    made.clear()
+
+
+def test_a_check_runs_on_what_was_pushed_for_it_in_a_clean_checkout_and_nothing_stays_anywhere(nodes: Checked):
+    commit = nodes.candidate()
+    seen = nodes.over(
+        run := nodes.check(
+            'test -z "$(git status --porcelain)" && git rev-parse HEAD main',
+            "test -z \"$(git branch --list 'agent/*')\" && touch made && env | grep -c RECONCILE_SAYS",
+            commit=commit,
+        )
+    )
+    printed = nodes.runner.log_tail(run).split()
+    assert printed == [commit, nodes.repo.head("main"), "0"], printed
+    assert seen.exit and (seen.exit.code, seen.exit.step) == (1, 1) and seen.node.startswith("n")
+    until(lambda: nodes.runner.runs() and not nodes.on_remote(), "its ref to be gone")
+    until(lambda: not nodes.left() and not nodes.strays(), "the node to be cleared")
+
+
+def test_a_check_that_passes_or_fails_there_does_so_here(nodes: Checked):
+    good, bad = nodes.over(nodes.check("true")), nodes.over(nodes.check("exit 3", n=2))
+    assert good.exit and good.exit.well and bad.exit and bad.exit.code == 3
+    assert not nodes.repo.git("for-each-ref", "refs/heads/agent", "refs/reconcile/salvage")
+
+
+@pytest.mark.parametrize("knows", ["nothing", "an older word"])
+def test_what_somebody_else_writes_as_the_end_of_a_check_proves_nothing(nodes: Checked, knows: str):
+    run = nodes.check("sleep 600")
+    nodes.runs_it(run)
+    ref, refs = RUN_REFS + remote_key(run), nodes.spaces.elsewhere.refs(nodes.venue.remote)
+    ending = json.dumps({"code": 0, "signal": None, "stop": None, "cause": "exited", "ended_at": courier.utc()})
+    word = "" if knows == "nothing" else courier.sealed("what another run was given", ending.encode())
+    for _ in range(50):
+        seen = refs.one(remote_key(run))
+        assert seen
+        git = nodes.repo.seam()
+        files = {"exit.json": ending, "record.json": json.dumps({**seen.record, "phase": "ended", "seal": word})}
+        blobs = {name: git.objects("hash-object", "-w", "--stdin", stdin=files[name].encode()).text for name in files}
+        rows = "".join(f"100644 blob {blob.strip()}\t{name}\n" for name, blob in blobs.items())
+        tree = git.objects("mktree", stdin=rows.encode()).text.strip()
+        forged = Sha(nodes.repo.git("commit-tree", tree, "-p", seen.head, "-m", "ended"))
+        try:
+            refs.swap(ref, seen.at, forged)
+            break
+        except ChangedError:
+            continue  # it renewed its lease at that moment
+
+    over = nodes.over(run)
+
+    assert over.state is RunState.LOST and over.exit is None and "not written by its node" in over.remark
+
+
+def test_a_check_whose_node_dies_is_lost_and_blames_nobody_and_the_next_one_runs(nodes: Checked):
+    run = nodes.check("sleep 600")
+    nodes.runs_it(run)
+    nodes.send(nodes.processes(run), signal.SIGKILL)
+    nodes.forgets(run)
+    lost = nodes.over(run)
+    assert lost.state is RunState.LOST and lost.exit is None
+    again = nodes.over(nodes.check("true", n=2))
+    assert again.exit and again.exit.well
+
+
+def test_a_check_that_nothing_wants_any_more_is_ended_there(nodes: Checked):
+    run = nodes.check("sleep 600")
+    nodes.runs_it(run)
+
+    def ended() -> bool:
+        nodes.runner.stop(run, StopWhy.PERSON)
+        return not nodes.run(run).alive
+
+    until(ended, "it to be ended")
+    until(lambda: not nodes.processes(run) and not nodes.left(), "the node to be cleared")
+
+
+def test_a_checkout_that_can_not_be_made_on_a_node_is_no_red_check(nodes: Checked):
+    place = nodes.folder / "scratch" / nodes.spaces.elsewhere.us / "work"
+    place.parent.mkdir(parents=True)
+    place.write_text("in the way")
+    over = nodes.over(nodes.check("true"))
+    assert over.state is RunState.LOST and "could not make its checkout" in over.remark
+
+
+def test_of_two_that_start_a_check_at_once_one_does(nodes: Checked):
+    run = nodes.check("sleep 600")
+    with pytest.raises(ChangedError):
+        nodes.check("sleep 600")
+    with pytest.raises(ChangedError):
+        nodes.check("sleep 600", n=2)
+    nodes.runs_it(run)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_controller_that_dies_as_it_submits_a_check_has_it_once_or_tries_again(
+    nodes: Checked, monkeypatch: pytest.MonkeyPatch, when: str
+):
+    class Killed(BaseException):
+        pass
+
+    submit = type(nodes.engine()).submit
+
+    def dies(engine: Engine, *given: object) -> None:
+        if when == "after":
+            submit(engine, *given)  # type: ignore[arg-type]
+        raise Killed
+
+    monkeypatch.setattr(type(nodes.engine()), "submit", dies)
+    with pytest.raises(Killed):
+        nodes.check("true")
+    monkeypatch.undo()
+    nodes.born()
+
+    first = nodes.over(RunId(RunKind.CHECK, SUBJECT, 1))
+
+    assert first.state is (RunState.ENDED if when == "after" else RunState.LOST)
+    again = nodes.over(nodes.check("true", n=2))
+    assert again.exit and again.exit.well
+    until(lambda: nodes.runner.runs() and not nodes.on_remote(), "the refs to be gone")
+
+
+def test_where_the_remote_is_away_no_check_begins_and_that_is_no_verdict(nodes: Checked):
+    back = nodes.cut()
+    with pytest.raises(TemporaryError):
+        nodes.check("true")
+    assert not any(run.alive for run in nodes.runner.runs().values())
+    back()
+    seen = nodes.over(nodes.check("true", n=2))
+    assert seen.exit and seen.exit.well
