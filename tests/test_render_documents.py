@@ -23,7 +23,7 @@ from reconciler.planning.planner import plan
 from reconciler.render import document, safe
 from reconciler.render.pulls import row
 from reconciler.render.pulls import tested as checks_of
-from reconciler.render.status import section_of
+from reconciler.render.status import section_of, why
 from reconciler.render.task_views import ended_checks
 
 X1 = TaskId("x-1")
@@ -266,6 +266,33 @@ def test_a_task_that_is_acted_on_waits_for_nothing_and_says_what_comes_next():
 
     assert found["waiting"] is None
     assert found["next"]["action"] == "StartAgent"
+
+
+def test_where_only_a_posted_review_is_tidied_up_the_task_says_so():
+    observed = offered(pull={"posted": frozenset({"a"}), "standing": frozenset({"a"})})
+
+    found = entry(observed)
+
+    assert found["next"]["action"] == "WithdrawReview" and found["waiting"] is None
+    assert why(found, worlds.NOW).plain.startswith("next: take back what was posted about #7")
+
+
+@pytest.mark.parametrize("labels", [["phase:merged"], ["phase:working"]])
+def test_a_closed_task_of_which_nothing_is_left_asks_nobody_for_what_failed_before(labels):
+    failure = Failure(
+        action="Land", message="no", since=ago(90), until=ago(-60), at=ago(9), manifest="all", tries=3, permanent=True
+    )
+
+    found = entry(seen(a_task(status="closed", labels=labels), failures={X1: failure}))
+
+    assert (found["failing"], section_of(found)) == (None, None)
+
+
+def test_what_fails_is_told_also_of_a_task_of_which_nothing_else_is_known():
+    failing = {"action": "Land", "message": "it broke", "since": "2026-07-01T00:00:00Z", "nextTry": None}
+    bare = {"id": "x-1", "status": "open", "waiting": None, "failing": {**failing, "agentIsTold": False}}
+
+    assert why(bare, worlds.NOW).plain.startswith("Land has failed for")
 
 
 def test_the_run_that_is_alive_is_shown_before_a_newer_one_that_ended():

@@ -101,7 +101,7 @@ class Setbacks(Struct, kw_only=True):
         worded = {subject for epic in decided.epics for subject in epic.waiting} | {subject for subject, _ in due}
 
         def lasts(subject: TaskId, failure: Failure) -> bool:
-            if not failure.housekeeping and subject not in worded and _closed(subject, observed):
+            if not failure.housekeeping and subject not in worded and observed.closed(subject):
                 return False  # what it would advise, a retry, begins a task anew that somebody has closed
             waits = failure.until > observed.at or (subject, failure.action) in due
             return waits or _still_refused(subject, failure, observed) or _still_feedback(subject, failure, observed)
@@ -195,11 +195,6 @@ class Setbacks(Struct, kw_only=True):
         )
 
 
-def _closed(subject: TaskId, observed: Observed) -> bool:
-    task = None if isinstance(observed.tasks, Unknown) else observed.tasks.get(subject)
-    return task is not None and task.closed
-
-
 def _still_refused(subject: TaskId, known: Failure, observed: Observed) -> bool:
     """True while a branch still is where its content was refused: pushed again, it would be so again."""
     branch = None if isinstance(observed.branches, Unknown) else observed.branches.get(subject)
@@ -209,7 +204,7 @@ def _still_refused(subject: TaskId, known: Failure, observed: Observed) -> bool:
 def _still_feedback(subject: TaskId, known: Failure, observed: Observed) -> bool:
     """True while a branch holds work that could not be pushed for what it held: what is there now was not pushed either."""
     since, branches = observed.since.get(subject), observed.branches
-    if not known.feedback or (since and since.at >= known.at) or _closed(subject, observed):
+    if not known.feedback or (since and since.at >= known.at) or observed.closed(subject):
         return False
     return isinstance(branches, Unknown) or (subject in branches and branches[subject].ahead > 0)
 

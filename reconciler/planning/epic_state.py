@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 
 from reconciler.model.desired import EpicSpec, MergeMode
@@ -17,11 +17,19 @@ from reconciler.planning.base_checks import broken
 from reconciler.planning.jobs import EpicTasks
 
 
-def failing(spec: EpicSpec, actions: list[Action], observed: Observed) -> dict[TaskId, Failure]:
-    """What went wrong at every try until now, and still is to be done: now, or when it is tried again."""
+def failing(
+    spec: EpicSpec, actions: list[Action], waiting: Collection[TaskId], observed: Observed
+) -> dict[TaskId, Failure]:
+    """What went wrong at every try until now, and still is to be done: now, or when it is tried again.
+
+    `waiting`: the tasks that wait for something. Of a closed one that does not, whatever was to be done before is over.
+    """
     due = {(action.subject_id, type(action).__name__) for action in actions}
+    worded = {*waiting, *(action.subject_id for action in actions if not action.housekeeping)}
 
     def lasts(subject: TaskId, failure: Failure) -> bool:
+        if not failure.housekeeping and subject not in worded and observed.closed(subject):
+            return False
         waits = (failure.until > observed.at or failure.feedback) and not failure.left
         return failure.manifest == spec.name and ((subject, failure.action) in due or waits)
 

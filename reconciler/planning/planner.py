@@ -225,7 +225,7 @@ def _epic_plan(
         advice=epic_state.advice(spec, observed),
         alive=alive,
         limits=tuple(epic_state.limits(spec, alive, observed.at)),
-        failing=epic_state.failing(spec, actions, observed),
+        failing=epic_state.failing(spec, actions, waiting, observed),
         base=base_checks.health(spec, observed),
     )
 

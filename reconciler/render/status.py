@@ -63,7 +63,7 @@ def why(entry: Entry, now: datetime, *, in_a_word: bool = True) -> Text:
         shown = Text.assemble(("next: ", "green"), step(entry, in_a_word=in_a_word))
         return shown.append(f"; {line(failing.words(failed, now))}", "red") if failed else shown
     if not word:
-        return Text()
+        return Text(line(failing.words(failed, now)) if failed else "", "red")
     if failed and word.get("until") == failed["nextTry"]:
         open_task = entry["id"] if entry["status"] != "closed" else ""
         shown = Text(line(failing.words(failed, now, open_task)), "red")

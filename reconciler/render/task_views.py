@@ -112,6 +112,9 @@ def subjects(epic: EpicPlan, observed: Observed, but: Collection[TaskId] = ()) -
     members = sorted((task for task in epic.epic_tasks.members if task.id not in but), key=order)
     known = {job.task.id: job for job in _jobs(epic, observed)}
     due, beneath = _due(epic.actions), beneath_another(observed)
+    # Of an open task that waits for nothing it is all that tells why.
+    tidied = {action.task: action for action in epic.actions if action.housekeeping}
+    due = {**{task.id: tidied[task.id] for task in members if _only_tidied(task, epic) and task.id in tidied}, **due}
     checks = checks_by_task(observed, {task.id for task in members} if but else None)
     pulls = {} if isinstance(observed.pull_requests, Unknown) else observed.pull_requests
     return tuple(
@@ -193,6 +196,10 @@ def beneath_another(observed: Observed) -> Mapping[Sha, PrNumber]:
 def tested_with(pull: PullRequest, checks: Sequence[Run], beneath: PrNumber | None) -> PrNumber | None:
     """Beneath which pull request it passed, where we merged it and no check of its own had passed last."""
     return beneath if pull.landed and ended_checks(pull, checks) != "passed" else None
+
+
+def _only_tidied(task: Task, epic: EpicPlan) -> bool:
+    return not task.closed and task.id not in epic.waiting
 
 
 def _due(actions: Iterable[Action]) -> dict[TaskId, Action]:

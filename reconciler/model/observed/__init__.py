@@ -127,6 +127,11 @@ class Observed(Struct, frozen=True, kw_only=True):
         recent = self.recent.get(base, ())
         return recent if isinstance(recent, Unknown) else recent[0].tree if recent else None
 
+    def closed(self, subject: TaskId) -> bool:
+        """True for a task that is known to be closed."""
+        task = None if isinstance(self.tasks, Unknown) else self.tasks.get(subject)
+        return task is not None and task.closed
+
     def failure(self, subject: TaskId) -> Failure | None:
         """What went wrong for it lately, where the one who met that will try again: not since the task was retried."""
         found, since = self.failures.get(subject), self.since.get(subject)
