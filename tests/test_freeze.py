@@ -199,6 +199,34 @@ def test_checks_that_can_not_be_run_keep_nobody_from_beginning() -> None:
     assert plan(worlds.wanted(), red_base(code=127)).actions
 
 
+@pytest.mark.parametrize(
+    ("code", "printed", "said"),
+    [
+        (127, "3 passed sh: 2: superlint: not found", "superlint was not found (exit status 127,"),
+        (127, "bash: line 1: superlint: command not found", "install it on the PATH of 'reconcile watch', or fix"),
+        (126, "sh: 1: ./ci/run.sh: Permission denied", "'chmod +x ./ci/run.sh' and commit that, or fix"),
+        (127, "sh: 1: ./ci/run.sh: not found", "./ci/run.sh, or what its first line names, was not found"),
+        (127, "a; b went wrong", "either: a, b went wrong (exit status 127,"),
+        (127, "", "either: it printed nothing (exit status 127,"),
+    ],
+)
+def test_of_checks_that_can_not_be_run_it_is_said_first_what_they_lack(code: int, printed: str, said: str) -> None:
+    observed = red_base(code)
+    (run,) = next(iter(observed.checks.values()))
+    epic = plan(worlds.wanted(), replace(observed, printed={run.id: printed})).epics[0]
+    assert epic.degraded and said in epic.degraded.message
+    what, _, to_do = epic.degraded.message.partition("; ")
+    assert "can't be run on main" in what and to_do.startswith("nothing lands until they can: ")
+    assert to_do.endswith(f"'reconcile retry {run.task}'")
+
+
+def test_what_was_foreseen_of_checks_is_said_with_how_they_ended() -> None:
+    foreseen = "the checks can't be run: pytset is not on their PATH; install that, or fix mergePolicy.checks and apply"
+    epic = plan(worlds.wanted(), replace(red_base(127), unaskable={"all": foreseen})).epics[0]
+    assert epic.degraded and "pytset is not on their PATH (exit status 127" in epic.degraded.message
+    assert "install that, or fix mergePolicy.checks and apply, then 'reconcile retry" in epic.degraded.message
+
+
 def test_on_a_base_that_moved_to_what_is_not_red_tasks_begin_by_themselves() -> None:
     red = red_base()
     mended = replace(red, recent={"main": (BaseCommit(worlds.OTHER, worlds.TREE), *red.recent["main"])})
@@ -222,6 +250,19 @@ def test_of_every_commit_it_is_said_whether_it_is_green_red_or_not_known() -> No
     found = known(UNTESTED, RED, GREEN)
     assert [commit["state"] for commit in found["commits"]] == ["unknown", "red", "green"]
     assert (found["name"], found["green"]) == ("main", "3" * 40)
+
+
+@pytest.mark.parametrize("code", [126, 127])
+def test_a_commit_on_which_the_checks_could_not_be_run_is_not_red_and_stays_as_green_as_it_was(code: int) -> None:
+    def states(observed: Observed) -> list[str]:
+        found = document.status(plan(worlds.wanted(), observed), observed)["epics"][0]["base"]["commits"]
+        return [commit["state"] for commit in found]
+
+    unasked = red_base(code)
+    ((subject, (last,)),) = unasked.checks.items()
+    before = replace(last, id=replace(last.id, n=0), exit=worlds.an_exit(code=0))
+    assert states(unasked) == ["unknown"] and states(red_base(1)) == ["red"]
+    assert states(replace(unasked, checks={subject: (before, last)})) == ["green"]
 
 
 def test_people_read_at_which_commit_the_base_is_green() -> None:

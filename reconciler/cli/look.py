@@ -256,4 +256,5 @@ def _base(base: Base | Unknown, epics: tuple[EpicPlan, ...], seen: Observed) -> 
     why = base.frozen or next((why for spec in specs if (why := base_checks.broken(spec, seen))), None)
     known = [epic.base for epic in epics if epic.base and epic.base.base == base.name]
     green = bool(known) and all(each.green == base.head for each in known)
-    return {"head": base.head, "green": False if why else green or None, "message": why}
+    red = base.frozen or any(base_checks.red_by_itself(spec, seen) for spec in specs)
+    return {"head": base.head, "green": False if red else (green and not why) or None, "message": why}

@@ -7,17 +7,21 @@ import shlex
 from msgspec import Struct
 
 from reconciler.model.desired import EpicSpec
-from reconciler.model.names import Sha, TaskId
+from reconciler.model.names import Sha
 from reconciler.model.observed import Observed, Run, Unknown
-from reconciler.planning import asked, run_results
+from reconciler.planning import asked, check_programs, run_results
 from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of
-from reconciler.planning.proofs import base_checks, passes, retried_at, states_on
+from reconciler.planning.proofs import base_checks, every_on, passes, retried_at
+
+SHOWN_MAX = 120
 
 
 def broken(spec: EpicSpec, observed: Observed) -> str | None:
     """Why the checks of a manifest say nothing about work; None where nothing is known against them."""
     if last := _red(spec, observed):
-        return _whose_fault(spec, last, last.task, observed.printed.get(last.id, ""))
+        if last.exit and last.exit.code in CANT_BE_ASKED:
+            return _cant_be_asked(spec, last, observed)
+        return _whose_fault(spec, last, observed.printed.get(last.id, ""))
     return observed.unaskable.get(spec.name)
 
 
@@ -71,31 +75,55 @@ def _red(spec: EpicSpec, observed: Observed) -> Run | None:
 
 def _state_on(spec: EpicSpec, tree: Sha, observed: Observed) -> CheckState:
     """What is known of a tree, whichever checks ran on it: those were what the change to it had to pass."""
-    states = states_on(observed, spec, tree, retried_at(spec, observed))
+    found, retried = every_on(observed, spec, tree), retried_at(spec, observed)
+    if isinstance(found, Unknown):
+        return CheckState.UNKNOWN
+    # One that could not be run says nothing, and takes nothing back.
+    ran = ([run for run in runs if not (run.exit and run.exit.code in CANT_BE_ASKED)] for runs in found)
+    states = {state_of(runs, retried, observed.at) for runs in ran}
     if spec.merge.staging and not passes(observed, spec, tree, staged=True):
         states -= {CheckState.PASSED}  # what passed here alone is no more than half of it
     order = (CheckState.FAILED, CheckState.UNKNOWN, CheckState.RUNNING, CheckState.PASSED)
     return next((state for state in order if state in states), CheckState.NONE)
 
 
-def _whose_fault(spec: EpicSpec, run: Run | None, task: TaskId, printed: str = "") -> str:
+def _whose_fault(spec: EpicSpec, run: Run, printed: str) -> str:
     """What a check that failed on the base itself means for a task that is to land there. `printed`: its last words."""
-    again = f"'reconcile retry {task}'"
-    shown = f" ('reconcile logs {run.id}' shows it all)" if run and not run.commit else ""
-    printed = run.remark if run and run.commit else printed
+    shown = "" if run.commit else f" ('reconcile logs {run.id}' shows it all)"
+    printed = run.remark if run.commit else printed
     message = (f": {printed}" if printed else "") + shown
-    applied = (
-        f"fix mergePolicy.checks ('reconcile apply -f {shlex.quote(spec.source)}' then)" if spec.source else "fix them"
-    )
-    if run and run.exit and run.exit.code in CANT_BE_ASKED:
-        return (
-            f"the checks can't be run on {spec.base} either ({run_results.status(run)}){message}; nothing lands until they "
-            f"can: {applied}, or what they need, then {again}"
-        )
     return (
         f"{spec.base} fails the checks on its own ({run_results.status(run)}){message}; only what passes them is merged, and no task begins: "
-        f"fix {spec.base} ('reconcile spawn' starts a task that does so); where the cause was elsewhere, then {again}"
+        f"fix {spec.base} ('reconcile spawn' starts a task that does so); where the cause was elsewhere, then 'reconcile retry {run.task}'"
     )
+
+
+def _cant_be_asked(spec: EpicSpec, run: Run, observed: Observed) -> str:
+    """What there is to know and to do about checks that could not be run on the base either: what they lack, first."""
+    printed = observed.printed.get(run.id, "").replace("; ", ", ")  # what comes behind the first of these is advice
+    found, foreseen = check_programs.lacked(printed), observed.unaskable.get(spec.name)
+    ended = f"{run_results.which_check(run, asked.commands(spec, run))}{run_results.status(run)}"
+    if foreseen:
+        why, _, fix = foreseen.partition("; ")
+        ended += f": {printed[-SHOWN_MAX:]}" if printed and not found else ""
+    else:
+        why, fix = _lacking(spec, *found) if found else (printed or "it printed nothing", "see to what they need")
+        why = f"the checks can't be run on {spec.base} either: {why}"
+        apply = f" ('reconcile apply -f {shlex.quote(spec.source)}')" if spec.source else " and apply"
+        fix += f", or fix mergePolicy.checks{apply}"
+    return (
+        f"{why} ({ended}, 'reconcile logs {run.id}' shows it all); nothing lands until they can: {fix}, then "
+        f"'reconcile retry {run.task}'"
+    )
+
+
+def _lacking(spec: EpicSpec, name: str, there: bool) -> tuple[str, str]:
+    """What was wrong with something that a check runs, and what mends that."""
+    if there:
+        return f"{name} can't be executed", f"'chmod +x {shlex.quote(name)}' and commit that"
+    if "/" in name:
+        return f"{name}, or what its first line names, was not found", f"see to it in {spec.base}"
+    return f"{name} was not found", "install it on the PATH of 'reconcile watch'"
 
 
 def not_its_fault(spec: EpicSpec, run: Run | None) -> str:

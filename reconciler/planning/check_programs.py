@@ -25,6 +25,12 @@ _ALWAYS = re.compile(r"(?:.*(?:\|\||;|\n)\s*)?(?:true|:|exit\s+0)\s*;?\s*|\s*(?:
 _STOPS_EARLY = re.compile(
     r"\bset\s+-[a-z]*e|\bexit\s+(?!0\b)|\breturn\b|\{|\(|\bif\b|\bcase\b|\bfor\b|\bwhile\b|#|['\"]"
 )
+_NAME = r"[\w@%+.,/-]+"
+_LACKS = re.compile(
+    rf"command not found: (?P<zsh>{_NAME})|[\u2018'](?P<env>{_NAME})[\u2019']: No such file or directory"
+    rf"|(?:cannot open )?(?P<sh>{_NAME}): (?:command |required file |cannot execute: required file )?(?:not found|No such file)"
+    rf"|(?P<unfit>{_NAME}): (?:Permission denied|cannot execute)"
+)
 _SHELL = re.compile(r"[$`(){}*?~!<>\n]|\|\|")
 
 
@@ -61,6 +67,21 @@ def file(check: str) -> str | None:
     run = words[0] if "/" in words[0] else words[1] if _INTERPRETER.fullmatch(words[0]) and len(words) > 1 else ""
     path = posixpath.normpath(run) if run and not run.startswith(("-", "/")) else ""
     return None if path in ("", ".") or path.startswith("../") else path
+
+
+def lacked(printed: str) -> tuple[str, bool] | None:
+    """What a shell, or `env`, printed last that it did not find or could not execute, and whether that is there; None: it names
+    nothing.
+
+    >>> lacked("1 passed sh: 2: superlint: not found"), lacked("env: 'python9': No such file or directory")
+    (('superlint', False), ('python9', False))
+    >>> lacked("sh: 1: ./ci/check.sh: Permission denied"), lacked("it failed")
+    (('./ci/check.sh', True), None)
+    """
+    last = next(reversed(list(_LACKS.finditer(printed))), None)
+    if last is None:
+        return None
+    return last["zsh"] or last["env"] or last["sh"] or last["unfit"], last["unfit"] is not None
 
 
 def executed(check: str) -> bool:

@@ -191,6 +191,13 @@ class Offer(Struct, frozen=True, dict=True):
         return state_of(self.facts.base_checks, self.facts.retried_at, self.facts.now)
 
     @property
+    def unasked(self) -> bool:
+        """True where the checks could not be run, here and on the base: that they ended badly says nothing of the work."""
+        last = self.checks_last
+        cannot = last is not None and last.exit is not None and last.exit.code in CANT_BE_ASKED
+        return cannot and self.base_state is CheckState.FAILED and self.forge_verdict.result is not CheckResult.FAILED
+
+    @property
     def _to_be_asked_anew(self) -> bool:
         """True where the checks could not be asked here, and passed on the base before that: it is of the machine whether
         they still would, and not of the tree."""

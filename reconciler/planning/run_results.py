@@ -111,12 +111,23 @@ def failed_check(run: Run | None, checks: Sequence[str]) -> str:
     if run and run.commit:
         return f"checks of the forge failed on what would be merged ({run.commit[:12]}): {run.remark}"
     checks = [check for n, check in enumerate(checks) if run is None or n not in run.left_out]
-    if run is None or run.exit is None or run.exit.step is None or run.exit.step >= len(checks):
+    if run is None or (command := _command(run, checks)) is None or run.exit is None or run.exit.step is None:
         return f"the checks failed on the merged tree ({status(run)})"
-    command = " ".join(checks[run.exit.step].split())
-    command = command if len(command) <= COMMAND_MAX else command[: COMMAND_MAX - 1] + "…"
     which = f"check {run.exit.step + 1} of {len(checks)}" if len(checks) > 1 else "the check"
     return f"{which} failed on the merged tree ({status(run)}): {command}; 'reconcile logs {run.id}' shows its output"
+
+
+def which_check(run: Run, commands: Sequence[str]) -> str:
+    """The one of its commands at which a run of checks ended, followed by a colon; empty where there is one, or none is known."""
+    command = _command(run, commands) if len(commands) > 1 else None
+    return f"check {run.exit.step + 1}, {command!r}: " if command and run.exit and run.exit.step is not None else ""
+
+
+def _command(run: Run, commands: Sequence[str]) -> str | None:
+    if run.exit is None or run.exit.step is None or run.exit.step >= len(commands):
+        return None
+    command = " ".join(commands[run.exit.step].split())
+    return command if len(command) <= COMMAND_MAX else command[: COMMAND_MAX - 1] + "…"
 
 
 def _in_its_words(report: Report, run: Run) -> RunResult | None:

@@ -217,7 +217,7 @@ def _checks_open(job: Job) -> str:
         case CheckState.PENDING:
             return "pending"
         case CheckState.FAILED:
-            return "failed"
+            return "pending" if job.offer.unasked else "failed"
         case _:
             return "pending" if job.offer.subject else "none"
 
