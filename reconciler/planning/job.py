@@ -126,14 +126,14 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
 
     @property
     def finished_by_agent(self) -> bool:
-        """True when its own agent closed the task and left commits that have not landed: they still want landing."""
+        """True when its own agent closed the task and left commits that have not landed, or still may: they want landing."""
         return (
             self.attempts.last is not None
             and self.attempts.closed_by(self.attempts.last)
             and not self.landed
             and not self.merged
             and not self.offer.declined
-            and (self.attempts.new_commits or self.open_pull is not None)
+            and (self.attempts.live is not None or self.attempts.new_commits or self.open_pull is not None)
         )
 
     @property
