@@ -40,6 +40,12 @@ class Steps(Action, frozen=True, kw_only=True):
                 yield AppliedTask(step.split()[1], InlineTask(key=str(self.task), title="T"))
 
 
+class Tidies(Steps, frozen=True, kw_only=True):
+    """Does the same, for tidiness."""
+
+    tidies: ClassVar[bool] = True
+
+
 class Counting(World):
     """A world that remembers what was written at once."""
 
@@ -155,3 +161,13 @@ def test_actions_go_side_by_side(world: Counting) -> None:
 def test_nothing_to_do_is_done(world: Counting) -> None:
     assert execute([], world.ports()) == []
     assert world.written == []
+
+
+def test_what_only_tidies_is_begun_after_all_else(world: Counting) -> None:
+    began: list[str] = []
+    tidy, other = (
+        Tidies(task=TaskId("x-1"), steps=("tidy",), done=began),
+        Steps(task=TaskId("x-2"), steps=("do",), done=began),
+    )
+    execute([tidy, other], world.ports(), workers=1)
+    assert began == ["do", "tidy"]

@@ -70,7 +70,8 @@ def _named(action: Action) -> str:
 def _advance(steps: list[_Steps], workers: int) -> bool:
     """Bring every unfinished action to its next change or its end; True when there is something to write."""
     left = queue.SimpleQueue[_Steps]()
-    for step in steps:
+    # A landing must not stand behind the branches of all that landed before: each of those is several calls of a forge.
+    for step in sorted(steps, key=lambda each: each.action.tidies):
         if not step.over:
             left.put(step)
     # No pool: it ends in an error where the machine gives no thread, half of its work begun.

@@ -79,6 +79,16 @@ def test_what_was_pushed_squashed_is_closed_with_a_word_and_counts_as_merged(the
     assert (seen.state, seen.landed, seen.declined) == (PullState.MERGED, there.app.head("main"), False)
 
 
+def test_all_that_lands_together_is_looked_at_once_more_by_one_question(there: Place) -> None:
+    order = both(there)
+    asked = len(there.hub.questions())
+
+    there.forge.land(order)
+
+    (question,) = [asked for asked in there.hub.questions()[asked:] if "pullRequest(number:" in asked]
+    assert question.count("pullRequest(number:") == 2
+
+
 @pytest.mark.parametrize("what", ["base", "head of one beneath", "no to one beneath"])
 def test_nothing_is_pushed_of_what_is_not_as_it_was_tested(there: Place, what: str) -> None:
     order = both(there)

@@ -46,9 +46,8 @@ class Merges:
         self.notes = Notes(git.repository.state / "github")
         self.freezes = Freezes(gh, look, self.notes)
         self._requests = MergeRequests(gh, look, self.notes)
-        self.refused: dict[
-            str, str
-        ] = {}  # by base: why a push to it was refused, though its rules say nothing against it
+        # By base: why a push to it was refused, though its rules say nothing against it.
+        self.refused: dict[str, str] = {}
 
     def land(self, order: LandOrder) -> Sha:
         """Land what was judged, and what is beneath it; the landed commit. Raises PermanentError where it is not the judged tree."""
@@ -56,8 +55,7 @@ class Merges:
             self._settle(order.base)
             if frozen := self.freezes.why(order.base):
                 raise TemporaryError(frozen, delay=300.0)
-            for each in order.whole:
-                self._judged(each)
+            self._judged(order)
             self._judged_base(order)
             attempt = Attempt(
                 base=order.base,
@@ -140,14 +138,16 @@ class Merges:
             return None
 
     def _judged(self, order: LandOrder) -> None:
-        """Look once more at all that was judged: the base, the head, and what was written about it."""
-        before = self._look.last.pulls.get(order.number)
-        pull = self._look.one(order.number)
-        if pull is None or pull.task != order.task:
-            raise ChangedError(f"{order.task}: #{order.number} is not its pull request")
-        if why := _worse(before, pull, order, doubted=self.doubted(pull)):
-            self._look.stale()
-            raise ChangedError(f"{order.task}: {why}", hint="it is judged again")
+        """Look once more at all that lands, its heads and what was written about it: at once, however many they are."""
+        before = self._look.last.pulls
+        now = self._look.these([each.number for each in order.whole])
+        for each in order.whole:
+            pull = now.get(each.number)
+            if pull is None or pull.task != each.task:
+                raise ChangedError(f"{each.task}: #{each.number} is not its pull request")
+            if why := _worse(before.get(each.number), pull, each, doubted=self.doubted(pull)):
+                self._look.stale()
+                raise ChangedError(f"{each.task}: {why}", hint="it is judged again")
 
     def _judged_base(self, order: LandOrder) -> None:
         base = self._remotes.head(order.base, near=order.expected.base, fresh=True)

@@ -132,13 +132,14 @@ class Look:
 
     def one(self, number: PrNumber) -> Pull | None:
         """One pull request as it is at this moment; None where it is none of ours."""
-        found = self._pages.page(
-            Question(slug=self.asks, numbers=(number,), size=self._pages.size, queues=self._pages.queues)
-        )
-        pull = next((pull for pull in found.pulls if pull.number == number), None)
-        if pull:
+        return self.these((number,)).get(number)
+
+    def these(self, numbers: Sequence[PrNumber]) -> Mapping[PrNumber, Pull]:
+        """Several of them as they are at this moment, by one question; without those that are none of ours."""
+        found = self._pages.whole(numbers)
+        for pull in found.values():
             self.note(pull)
-        return pull
+        return found
 
     def of_branch(self, task: TaskId) -> tuple[Pull, ...]:
         """The newest pull requests of a task's branch as they are at this moment, with nothing about their checks."""

@@ -36,6 +36,8 @@ class Action(Struct, frozen=True, kw_only=True):
 
     # 'reconcile merge' does it too: it brings what is offered to the base, or clears up after it
     by_merge: ClassVar[bool]
+    # It takes away what is left over: whoever can't do everything at once does this last
+    tidies: ClassVar[bool] = False
     manifest: str
     task: TaskId | None
     reason: Reason

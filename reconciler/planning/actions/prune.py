@@ -19,6 +19,7 @@ class RemoveWorktree(Action, frozen=True, kw_only=True):
     """Remove a worktree; what no ref holds is salvaged first. With `check`, the worktree of a check that has ended."""
 
     by_merge: ClassVar[bool] = True
+    tidies: ClassVar[bool] = True
     subject: TaskId | None
     at: Venue
     check: str | None = None
@@ -62,6 +63,7 @@ class DeleteBranch(Action, frozen=True, kw_only=True):
     """Delete a task's branch: on the forge first, where the name of the pull request's branch leads to it."""
 
     by_merge: ClassVar[bool] = True
+    tidies: ClassVar[bool] = True
     subject: TaskId
     head: Sha
     there: bool = False
@@ -126,6 +128,7 @@ class DropSalvage(Action, frozen=True, kw_only=True):
     """Drop saved work that nobody asked for in 30 days, and forget it after as many more."""
 
     by_merge: ClassVar[bool] = False
+    tidies: ClassVar[bool] = True
     salvage: Salvage
 
     def perform(self, ports: Ports) -> Iterator[Change]:
