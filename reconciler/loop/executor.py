@@ -31,8 +31,11 @@ class Outcome(Struct, frozen=True, kw_only=True):
 def execute(actions: Sequence[Action], ports: Ports, workers: int = WORKERS) -> list[Outcome]:
     """Perform the actions to their ends; their outcomes in the same order."""
     steps = [_Steps(action, action.perform(ports)) for action in actions]
-    while _advance(steps, workers):
-        _write(steps, ports)
+    # A landing must not stand behind the branches of all that landed before: each of those is several calls of a forge.
+    for tidying in (False, True):
+        mine = [step for step in steps if step.action.tidies is tidying]
+        while _advance(mine, workers):
+            _write(mine, ports)
     return [Outcome(action=step.action, error=step.error) for step in steps]
 
 
@@ -70,8 +73,7 @@ def _named(action: Action) -> str:
 def _advance(steps: list[_Steps], workers: int) -> bool:
     """Bring every unfinished action to its next change or its end; True when there is something to write."""
     left = queue.SimpleQueue[_Steps]()
-    # A landing must not stand behind the branches of all that landed before: each of those is several calls of a forge.
-    for step in sorted(steps, key=lambda each: each.action.tidies):
+    for step in steps:
         if not step.over:
             left.put(step)
     # No pool: it ends in an error where the machine gives no thread, half of its work begun.
