@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import on_github
@@ -12,7 +13,7 @@ import pytest
 from github import faults, merging
 from on_github import Killed, Place, X, killed
 
-from reconciler.forges.github import landing
+from reconciler.forges.github import landing, merge_requests
 from reconciler.forges.github.forge import GitHubForge
 from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError, UnfitError
@@ -279,17 +280,18 @@ def test_a_merge_whose_answer_was_lost_has_landed_and_is_not_asked_for_again(the
     assert len(there.asked("merge")) == 1
 
 
-def test_a_merge_that_github_has_forgotten_is_asked_for_again_after_a_minute_only(
+def test_a_call_that_waits_for_its_merge_is_made_again_after_a_minute_only(
     there: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    there.app.background = False
     order = there.order(*there.offered())
-    there.hub.fault(faults.server_error(502), on=MERGE)
+    there.hub.fault(faults.server_error(502), on=f"{MERGE}$")
     for _ in range(2):
         with pytest.raises(TemporaryError, match="not known yet"):
             there.forge.land(order)
-    assert len(there.asked("merge")) == 1
+    assert [label.rpartition("/")[2] for label in there.asked("merge")] == ["merge-async", "merge"]
 
-    monkeypatch.setattr(landing, "STILL_AT_WORK", landing.timedelta())
+    monkeypatch.setattr(merge_requests, "STILL_AT_WORK", timedelta())
     assert there.again().land(there.order(order.number, order.expected.head)) == there.app.head("main")
 
 
@@ -323,7 +325,7 @@ def test_a_program_that_is_killed_around_the_merge_lands_it_once(
     there.again()
     there.pull()
     assert there.forge.base("main").behind
-    monkeypatch.setattr(landing, "STILL_AT_WORK", landing.timedelta())
+    monkeypatch.setattr(merge_requests, "STILL_AT_WORK", timedelta())
     there.forge.follow("main")
     if where == "begin":
         there.forge.land(there.order(number, head))

@@ -237,7 +237,7 @@ def lost(there: Place, monkeypatch: pytest.MonkeyPatch) -> tuple[PrNumber, Sha]:
     number, head = there.offered()
     with pytest.raises(TemporaryError, match="not known yet"):
         there.landed(number, head)
-    monkeypatch.setattr(landing, "STILL_AT_WORK", timedelta())
+    monkeypatch.setattr(merge_requests, "STILL_AT_WORK", timedelta())
     return number, head
 
 
@@ -250,6 +250,44 @@ def test_an_order_whose_answer_was_lost_is_taken_up_by_its_id(there: Place, monk
 
     assert landed(there) == [X]
     assert len(there.app.orders) == 1
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+def test_one_whose_answer_was_lost_is_asked_for_again_at_once_as_github_tells_its_id(
+    there: Place, arrived: bool
+) -> None:
+    there.app.background_reads = 1
+    there.hub.fault(faults.lost(502) if arrived else faults.server_error(502), on=PUT)
+    order = there.order(*there.offered())
+    with pytest.raises(TemporaryError, match="not known yet") as raised:
+        there.forge.land(order)
+    assert raised.value.delay == merge_requests.AGAIN_S
+
+    assert restarted(there).forge.land(order) == there.app.head("main")
+
+    assert len(there.app.orders) == 1
+    assert landed(there) == [X]
+
+
+@pytest.mark.parametrize("what", ["base", "head", "no"])
+def test_what_is_not_as_it_was_judged_is_not_asked_for_again(there: Place, what: str) -> None:
+    there.hub.fault(faults.server_error(502), on=PUT)
+    order = there.order(*there.offered())
+    with pytest.raises(TemporaryError, match="not known yet"):
+        there.forge.land(order)
+    restarted(there)
+    match what:
+        case "base":
+            there.hub.commit(on_github.NAME, "main", {"elsewhere": "1\n"})
+        case "head":
+            there.hub.commit(on_github.NAME, "agent/x-1", {"more": "1\n"})
+        case _:
+            there.forge.reject(order.number, order.expected.head, "no")
+
+    with pytest.raises(ChangedError):
+        there.forge.land(order)
+
+    assert len(there.asked("merge")) == 1
 
 
 @pytest.mark.parametrize("moved", [False, True])
@@ -295,7 +333,7 @@ def test_a_program_that_is_killed_around_a_merge_in_the_background_lands_it_once
                 patched.setattr(merges.notes, "end", killed)
         there.forge.land(order)
 
-    monkeypatch.setattr(landing, "STILL_AT_WORK", timedelta())
+    monkeypatch.setattr(merge_requests, "STILL_AT_WORK", timedelta())
     forge = restarted(there).forge
     forge.follow("main")
 

@@ -16,7 +16,7 @@ from reconciler.forges.github.answers import NOT_YET_S
 from reconciler.forges.github.freezes import Freezes
 from reconciler.forges.github.gh import Gh
 from reconciler.forges.github.look import Look
-from reconciler.forges.github.merge_requests import STILL_AT_WORK, MergeRequests
+from reconciler.forges.github.merge_requests import AGAIN_S, MergeRequests, at_work
 from reconciler.forges.github.notes import Attempt, Notes
 from reconciler.forges.github.pull import Pull
 from reconciler.git.ancestry import contains
@@ -52,26 +52,27 @@ class Merges:
     def land(self, order: LandOrder) -> Sha:
         """Land what was judged, and what is beneath it; the landed commit. Raises PermanentError where it is not the judged tree."""
         with self._git.writing("github-landing") as lock:
-            self._settle(order.base)
+            if (unheard := self._unheard(order)) is None:
+                self._settle(order.base)
             if frozen := self.freezes.why(order.base):
                 raise TemporaryError(frozen, delay=300.0)
             self._judged(order)
             self._judged_base(order)
-            attempt = Attempt(
-                base=order.base,
-                old=order.expected.base,
-                head=order.expected.head,
-                tree=order.expected.tree,
-                number=order.number,
-                task=order.task,
-                method=str(order.method),
-                at=datetime.now(UTC).isoformat(),
-                pushed=self._made.or_tested(self.commit(order), order.tested) if order.how is LandingMode.CAS else None,
-            )
+            if unheard:
+                return self._landed(unheard, self._asked(order, unheard, again=True))
+            pushed = self._made.or_tested(self.commit(order), order.tested) if order.how is LandingMode.CAS else None
+            attempt = Attempt.of(order, datetime.now(UTC), pushed)
             self.notes.begin(attempt)
             if attempt.pushed:
                 return self._push(attempt, attempt.pushed, lock)
             return self._landed(attempt, self._asked(order, attempt))
+
+    def _unheard(self, order: LandOrder) -> Attempt | None:
+        """The note of this very merge, where GitHub may have been asked for it just now and nobody has heard its answer."""
+        noted = self.notes.attempt(order.base)
+        if noted is None or noted.uuid or order.how is LandingMode.CAS or not at_work(noted):
+            return None
+        return noted if Attempt.of(order, noted.asked_at) == noted else None
 
     def settle(self, base: str) -> None:
         """Learn what became of a merge whose answer nobody has heard."""
@@ -119,11 +120,8 @@ class Merges:
             elif self.notes.attempt(base):
                 self.notes.end(base)
             return
-        left = attempt.asked_at + STILL_AT_WORK - datetime.now(UTC)
-        if pull and pull.open and pull.head == attempt.head and timedelta() < left <= STILL_AT_WORK:
-            raise TemporaryError(
-                f"whether GitHub has merged #{attempt.number} is not known yet", delay=left.total_seconds()
-            )
+        if pull and pull.open and pull.head == attempt.head and (left := at_work(attempt)):
+            raise TemporaryError(f"whether #{attempt.number} was merged is not known yet", delay=min(left, AGAIN_S))
         if pull and pull.open and pull.head == attempt.head:
             self.notes.unanswered(attempt)  # it may be at work on it still, in the background
         self.notes.end(base)
@@ -204,14 +202,15 @@ class Merges:
 
     # --- by GitHub's merge ---------------------------------------------------------------------------------
 
-    def _asked(self, order: LandOrder, attempt: Attempt) -> Sha:
+    def _asked(self, order: LandOrder, attempt: Attempt, *, again: bool = False) -> Sha:
         """The commit that GitHub says it made; the note is taken back where it says that it made none."""
         title, body = order.title, order.body
         if order.method is MergeMethod.SQUASH:
             # It is put down to the one who opened the pull request: us.
             own = commits.own(self._git, attempt.old, attempt.head)
             title, body = squash.words(order, own, identity(self._git)[1])
-        return self._requests.merged(attempt, *words.message(title, body, order.task, attempt.head, order.number))
+        said = words.message(title, body, order.task, attempt.head, order.number)
+        return self._requests.merged(attempt, *said, again=again)
 
     def _landed(self, attempt: Attempt, commit: Sha) -> Sha:
         """Compare what landed with what was judged, at once; and remember that it landed."""

@@ -1,6 +1,7 @@
 """Asking GitHub to merge: in the background where it can, whose result is asked for by its id; else with one call that waits.
 
-Its answer may be lost, and it may be at work still: what is asked for again is the result, never the merge.
+Its answer may be lost, and it may be at work still. Of a merge in the background GitHub tells the id again to whoever asks for the
+same; of the call that waits the result is looked for, and it is not made again before GitHub can't be at work on it any more.
 """
 
 from __future__ import annotations
@@ -34,17 +35,21 @@ class MergeRequests:
         self._gh, self._look, self._notes = gh, look, notes
         self._waits = False  # this GitHub merges nothing in the background
 
-    def merged(self, attempt: Attempt, title: str, text: str) -> Sha:
-        """The commit that GitHub says it made; the note is taken back where it says that it made none."""
+    def merged(self, attempt: Attempt, title: str, text: str, *, again: bool = False) -> Sha:
+        """The commit that GitHub says it made; the note is taken back where it says that it made none.
+
+        `again`: it may have been asked for this very merge already, and nobody has heard what it said.
+        """
         fields = {"sha": attempt.head, "merge_method": attempt.method}
         if attempt.method != "rebase":
             fields |= {"commit_title": title, "commit_message": text}
         try:
-            answer = self._asked(attempt, fields)
+            answer = self._asked(attempt, fields, again=again)
         except LostError as lost:
             return self._read_back(attempt, lost)
         except ReconcileError:
-            self._notes.end(attempt.base)  # refused before anything was done: a limit, no login
+            if not again:
+                self._notes.end(attempt.base)  # refused before anything was done: a limit, no login
             raise
         if uuid := _uuid(answer, attempt):
             attempt = replace(attempt, uuid=uuid)
@@ -76,7 +81,7 @@ class MergeRequests:
                 time.sleep(APART_S)
         raise TemporaryError(f"GitHub is merging #{attempt.number}", delay=AGAIN_S)
 
-    def _asked(self, attempt: Attempt, fields: dict[str, str]) -> Answer:
+    def _asked(self, attempt: Attempt, fields: dict[str, str], *, again: bool) -> Answer:
         path = self._path(attempt)
         if not self._waits:
             later = {**fields, "merge_action": "direct_merge"}
@@ -84,6 +89,8 @@ class MergeRequests:
             if answer.status not in _NOT_THERE:
                 return answer
             self._waits = True
+        if again:
+            raise LostError(f"merge #{attempt.number}: nobody heard what GitHub said")
         return self._gh.change("PUT", f"{path}/merge", fields)
 
     def _refused(self, attempt: Attempt, answer: Answer) -> Sha:
@@ -105,12 +112,17 @@ class MergeRequests:
         pull = self._look.one(attempt.number)
         if pull and pull.landed and pull.head == attempt.head:
             return pull.landed
-        raise TemporaryError(
-            f"whether #{attempt.number} was merged is not known yet ({lost})", delay=STILL_AT_WORK.total_seconds()
-        ) from lost
+        delay = max(at_work(attempt), AGAIN_S) if self._waits else AGAIN_S
+        raise TemporaryError(f"whether #{attempt.number} was merged is not known yet ({lost})", delay=delay) from lost
 
     def _path(self, attempt: Attempt) -> str:
         return f"{self._look.slug.path}/pulls/{attempt.number}"
+
+
+def at_work(attempt: Attempt) -> float:
+    """For how many seconds GitHub may still be at work on what it gave no answer for; 0.0: for none."""
+    left = attempt.asked_at + STILL_AT_WORK - datetime.now(UTC)
+    return left.total_seconds() if timedelta() < left <= STILL_AT_WORK else 0.0
 
 
 def _uuid(answer: Answer, attempt: Attempt) -> str | None:

@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.ports import LandOrder
 from reconciler.system import files
 
 VERSION = 1
@@ -31,6 +32,22 @@ class Attempt(Struct, frozen=True, kw_only=True):
     at: str  # ISO 8601, UTC
     pushed: Sha | None = None  # what is pushed to the base instead, with all that is beneath it
     uuid: str = ""  # by which GitHub tells how far it is, where it merges in the background
+
+    @classmethod
+    def of(cls, order: LandOrder, at: datetime, pushed: Sha | None = None) -> Attempt:
+        """What is noted of a landing before anything is asked for."""
+        expected = order.expected
+        return cls(
+            base=order.base,
+            old=expected.base,
+            head=expected.head,
+            tree=expected.tree,
+            number=order.number,
+            task=order.task,
+            method=str(order.method),
+            at=at.isoformat(),
+            pushed=pushed,
+        )
 
     @property
     def asked_at(self) -> datetime:
