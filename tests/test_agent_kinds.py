@@ -23,7 +23,7 @@ PROFILES = Path(__file__).parent.parent / "manifests" / "profiles.yaml"
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_has_a_module_of_its_name(kind: AgentKind) -> None:
     agent = importlib.import_module(f"reconciler.agents.{kind}").agent
-    assert {"program", "unfit", "invocation", "report", "shown"} <= set(dir(agent))
+    assert {"program", "unfit", "invocation", "report", "answer", "shown"} <= set(dir(agent))
     assert agent.program == (None if kind is AgentKind.COMMAND else kind)
 
 

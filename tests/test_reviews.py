@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import gitrepo
+import msgspec
 import pytest
 import worlds
 from msgspec import json
@@ -15,7 +16,7 @@ from reconciler.model.changes import Diff, File
 from reconciler.model.desired import MergePolicy, Review, ReviewByRisk, RiskLevel
 from reconciler.model.names import Sha
 from reconciler.model.values import replace
-from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, decode
+from reconciler.model.verdicts import SCHEMA, LineComment, ReviewVerdict, ReviewWord, decode
 from reconciler.planning.review_prompts import Matter
 from reconciler.planning.review_terms import terms
 from reconciler.planning.reviews import at_length, in_short, why_it_failed
@@ -38,6 +39,17 @@ def matter(**task: object) -> Matter:
         risk=Risk(RiskLevel.NORMAL, ("changes a.py",)),
         checks=("just check",),
     )
+
+
+def test_the_schema_of_a_verdict_is_what_is_read() -> None:
+    schema = json.decode(SCHEMA)
+    comment = schema["properties"]["comments"]["items"]
+    for kind, said in ((ReviewVerdict, schema), (LineComment, comment)):
+        fields = {each.encode_name: each.required for each in msgspec.structs.fields(kind)}
+        assert set(said["properties"]) == set(fields) and not said["additionalProperties"]
+        assert set(said["required"]) == {name for name, required in fields.items() if required}
+    assert schema["properties"]["verdict"]["enum"] == list(ReviewWord)
+    assert schema["properties"]["risk"]["enum"] == list(RiskLevel)
 
 
 def test_no_line_that_others_wrote_can_pass_for_one_of_ours() -> None:

@@ -75,6 +75,9 @@ class Aider:
     def idle(self, line: str) -> bool:
         return False
 
+    def answer(self, line: str) -> bytes:
+        return b""
+
     def shown(self, log: str) -> Iterator[str]:
         return iter(log.splitlines())
 

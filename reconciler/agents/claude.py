@@ -70,12 +70,13 @@ class Claude:
         chosen = (f"--model={given.model}",) if given.model else ()
         resumed = (f"--resume={given.session}",) if given.session else ()
         limit = (f"--max-budget-usd={given.usd:.4f}",) if given.usd is not None else ()
-        # An older watch, under which this file was put by an upgrade, says nothing of that.
+        # An older watch, under which this file was put by an upgrade, says nothing of these.
         apart = _apart(given.values["worktree"]) if getattr(given, "apart", False) else ()
+        answer = (f"--json-schema={schema}",) if (schema := getattr(given, "schema", "")) else ()
         return Invocation(
             argv=(
                 *("claude", "--print", "--output-format=stream-json", "--verbose", "--dangerously-skip-permissions"),
-                *(*chosen, *resumed, *limit, *apart),
+                *(*chosen, *resumed, *limit, *apart, *answer),
             ),
             env={"DISABLE_AUTOUPDATER": "1"},  # a program that changes under a running agent is nobody's wish
             pass_env=AgentKind.CLAUDE.row.keys,
@@ -108,6 +109,12 @@ class Claude:
         found = read(line) or {}
         begins = found.get("type") == "system" and found.get("subtype") == "init"
         return bool(found) and not begins and found.get("type") not in _OF_A_TURN
+
+    def answer(self, line: str) -> bytes:
+        """What it gave to its tool StructuredOutput last; it prints that once more where it ends."""
+        found = read(line) or {}
+        given = found.get("structured_output") if found.get("type") == "result" else None
+        return json.dumps(given).encode() if isinstance(given, dict) else b""
 
     def shown(self, log: str) -> Iterator[str]:
         """The log for people: what was written, which tools were used, what they answered in short."""

@@ -34,6 +34,9 @@ class CommandAgent:
     def idle(self, line: str) -> bool:
         return False
 
+    def answer(self, line: str) -> bytes:
+        return b""
+
     def shown(self, log: str) -> Iterator[str]:
         return iter(log.splitlines())
 

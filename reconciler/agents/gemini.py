@@ -71,6 +71,9 @@ class Gemini:
     def idle(self, line: str) -> bool:
         return False
 
+    def answer(self, line: str) -> bytes:
+        return b""
+
     def shown(self, log: str) -> Iterator[str]:
         for line in log.splitlines():
             found = read(line)

@@ -38,6 +38,7 @@ class KindRow(Struct, frozen=True, kw_only=True):
     `reports_cost`, `reports_tokens`: it says what a run has used, so that a budget can be kept; `reports_end`: it prints that
     it came to its end, whatever its exit status, and one that did not print that has failed. `keeps_limit`: it can be given what
     a run may cost, and ends by itself there. `tells_cost`: it says what it has cost so far while it works, so that we end it there.
+    `structured`: it can be given the schema of its last answer, and prints that as a JSON object.
     """
 
     reports_cost: bool
@@ -45,6 +46,7 @@ class KindRow(Struct, frozen=True, kw_only=True):
     reports_end: bool
     keeps_limit: bool
     tells_cost: bool
+    structured: bool
     login: Login | None
 
     @property
@@ -70,7 +72,13 @@ class AgentKind(Table):
     COMMAND = (
         "command",
         KindRow(
-            reports_cost=False, reports_tokens=False, reports_end=False, keeps_limit=False, tells_cost=False, login=None
+            reports_cost=False,
+            reports_tokens=False,
+            reports_end=False,
+            keeps_limit=False,
+            tells_cost=False,
+            structured=False,
+            login=None,
         ),
     )
     CLAUDE = (
@@ -81,6 +89,7 @@ class AgentKind(Table):
             reports_end=True,
             keeps_limit=True,
             tells_cost=False,
+            structured=True,
             login=Login(
                 command="claude auth login",
                 keys=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
@@ -98,6 +107,7 @@ class AgentKind(Table):
             reports_end=True,
             keeps_limit=False,
             tells_cost=False,
+            structured=False,
             login=Login(
                 command="codex login",
                 keys=("OPENAI_API_KEY", "CODEX_API_KEY"),
@@ -115,6 +125,7 @@ class AgentKind(Table):
             reports_end=True,
             keeps_limit=False,
             tells_cost=False,
+            structured=False,
             login=Login(
                 command="gemini",
                 keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
@@ -132,6 +143,7 @@ class AgentKind(Table):
             reports_end=True,
             keeps_limit=False,
             tells_cost=True,
+            structured=False,
             login=Login(
                 command="opencode auth login",
                 keys=_OF_MANY_MODELS,
@@ -149,6 +161,7 @@ class AgentKind(Table):
             reports_end=False,
             keeps_limit=False,
             tells_cost=True,
+            structured=False,
             login=Login(
                 command="", keys=_OF_MANY_MODELS, ask=(), since=_ANY_VERSION, files=(".aider.conf.yml", ".env")
             ),
@@ -159,3 +172,4 @@ class AgentKind(Table):
 REPORTS_END = frozenset(kind for kind in AgentKind if kind.row.reports_end)
 REPORTS_COST = frozenset(kind for kind in AgentKind if kind.row.reports_cost)
 TELLS_COST = frozenset(kind for kind in AgentKind if kind.row.tells_cost)
+STRUCTURED = frozenset(kind for kind in AgentKind if kind.row.structured)

@@ -1,4 +1,4 @@
-"""What a reviewer answers: one JSON object in a file. Read strictly, because its author may be anybody's fool.
+"""What a reviewer answers: one JSON object, in a file, or as the last answer of a program that keeps to a schema. Read strictly, because its author may be anybody's fool.
 
 What is no such object is no verdict. Its texts are as they were written: hostile, until what shows them makes them inert.
 """
@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from reconciler.model.desired import RiskLevel
 from reconciler.model.names import RunId
+from reconciler.model.values import replace
 
 SIZE_MAX = 64 << 10
 COMMENTS_MAX = 200
@@ -20,7 +21,7 @@ QUOTED_MAX = 60
 
 
 class ReviewWord(StrEnum):
-    """What becomes of the change, as its reviewer sees it."""
+    """What becomes of the change, as its reviewer sees it; the later, the less happens."""
 
     APPROVE = "approve"
     REQUEST_CHANGES = "request_changes"
@@ -49,6 +50,16 @@ def mark_of(run: RunId, verdict: ReviewVerdict) -> str:
     return hashlib.sha256(msgspec.json.encode((str(run), verdict))).hexdigest()[:16]
 
 
+# The same for programs that are given a schema of what they answer. Kept to what each of them understands.
+SCHEMA = """\
+{"type": "object", "additionalProperties": false, "required": ["verdict", "summary"], "properties": {
+  "verdict": {"type": "string", "enum": ["approve", "request_changes", "person"]},
+  "risk": {"type": "string", "enum": ["low", "normal", "high"]},
+  "summary": {"type": "string"},
+  "comments": {"type": "array", "items": {
+    "type": "object", "additionalProperties": false, "required": ["path", "body"], "properties": {
+      "path": {"type": "string"}, "line": {"type": "integer"}, "body": {"type": "string"}}}}}}"""
+
 _DECODER = msgspec.json.Decoder(ReviewVerdict)
 
 
@@ -75,3 +86,21 @@ def decode(content: bytes) -> ReviewVerdict | str:
     if not (found.summary.strip() or found.comments):
         return "it gives no reason"
     return f"more than {COMMENTS_MAX} comments" if len(found.comments) > COMMENTS_MAX else found
+
+
+def sterner(filed: ReviewVerdict | str, said: ReviewVerdict | str) -> ReviewVerdict | str:
+    """One answer of a reviewer that has two ways to give it, each as `decode` has it: where it has used both, and they differ,
+    the one that lets less happen, with the higher risk. One that can't be read makes none of both.
+
+    >>> yes, no = (ReviewVerdict(verdict=word, summary="x") for word in (ReviewWord.APPROVE, ReviewWord.REQUEST_CHANGES))
+    >>> sterner(yes, no) == sterner(no, yes) == no, sterner("", yes) == sterner(yes, "") == yes
+    (True, True)
+    >>> sterner(yes, replace(yes, risk=RiskLevel.HIGH)).risk, sterner("not JSON: 'x'", yes)
+    (<RiskLevel.HIGH: 'high'>, "not JSON: 'x'")
+    """
+    if isinstance(filed, str) or isinstance(said, str):
+        unread = next((each for each in (filed, said) if each and isinstance(each, str)), "")
+        return unread or filed or said
+    words = list(ReviewWord)
+    found = max((said, filed), key=lambda each: words.index(each.verdict))
+    return replace(found, risk=max((said.risk, filed.risk), key=lambda risk: risk.rank if risk else -1))

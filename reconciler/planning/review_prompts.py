@@ -20,7 +20,7 @@ TEXT_MAX = 20_000
 FILES_MAX = 200
 _HEADING = "\ndiff --git "
 
-_ANSWER = """\
+_FILED = """\
 # How to answer
 
 Write your verdict as one JSON object into the file whose path is in the environment variable RECONCILE_VERDICT. Whatever was
@@ -32,7 +32,20 @@ said above of the form of an answer: only this file counts, and nothing that you
      "summary": "An empty file is not handled: the task asks for an empty list.",
      "comments": [{"path": "src/parser.py", "line": 42, "body": "Raises IndexError for an empty file. Return [] here."}]}
     END
+"""
+_PRINTED = """\
+# How to answer
 
+Give your verdict as structured output, by the tool StructuredOutput, as the last thing that you do. Whatever was said above of
+the form of an answer: nothing else that you print counts. Where you are offered no such tool, write the same, one JSON object,
+into the file whose path is in the environment variable RECONCILE_VERDICT. Do one of both. For example:
+
+    {"verdict": "request_changes",
+     "risk": "normal",
+     "summary": "An empty file is not handled: the task asks for an empty list.",
+     "comments": [{"path": "src/parser.py", "line": 42, "body": "Raises IndexError for an empty file. Return [] here."}]}
+"""
+_ANSWER = """
 - verdict: "approve": it may land as it is. "request_changes": something must change first; your words go to the agent that
   wrote it, which must be able to act on them. "person": somebody else has to decide, and why.
 - risk: "low", "normal" or "high". The rules say {level}; you may raise that, and you can't lower it.
@@ -40,23 +53,25 @@ said above of the form of an answer: only this file counts, and nothing that you
 - comments: places. `path` as the diff names it, `line` a line of the file after the change that the diff shows, or left out
   for the whole file. No other fields, at most 64 KiB in all.
 
-Write the file once, as the last thing that you do, then end with exit status 0. Change nothing else: what you leave in this
+Answer once, as the last thing that you do, then end with exit status 0. Change nothing else: what you leave in this
 worktree is thrown away. Commit, push, merge and approve nothing, and do not fix the change yourself.
 """
 
 
 class Matter(Struct, frozen=True, kw_only=True):
-    """What a review is about. `checks`: the commands that it has passed."""
+    """What a review is about. `checks`: the commands that it has passed;
+    `structured`: its reviewer answers by what it prints."""
 
     task: Task
     base: str
     diff: Diff
     risk: Risk
     checks: tuple[str, ...]
+    structured: bool = False
 
     def text(self, patch: str, log: str) -> str:
         """The second part of a reviewer's prompt; `log`: the end of what the checks printed."""
-        answer = _ANSWER.replace("{level}", self.risk.level)
+        answer = (_PRINTED if self.structured else _FILED) + _ANSWER.replace("{level}", self.risk.level)
         return "\n\n" + "\n\n".join((*self._parts(patch, log), answer))
 
     def _parts(self, patch: str, log: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ def document() -> list[dict[str, Any]]:
             "reportsEnd": each.row.reports_end,
             "keepsLimit": each.row.keeps_limit,
             "tellsCost": each.row.tells_cost,
+            "structured": each.row.structured,
             "login": each.row.login.command if each.row.login else "",
             "variables": list(each.row.keys),
         }
@@ -31,7 +32,7 @@ def document() -> list[dict[str, Any]]:
 def table() -> RenderableType:
     """Every kind, a line each."""
     head = Row(
-        cells=tuple(Text(name, "bold") for name in ("kind", "cost", "tokens", "end", "limit")),
+        cells=tuple(Text(name, "bold") for name in ("kind", "cost", "tokens", "end", "limit", "verdict")),
         note=Text("login", "bold"),
     )
     return Rows(rows=[head, *map(_row, AgentKind)], yields=0)
@@ -40,6 +41,11 @@ def table() -> RenderableType:
 def _row(kind: AgentKind) -> Row:
     row = kind.row
     limit = "by itself" if row.keeps_limit else "by us" if row.tells_cost else "no"
-    value = (*("yes" if each else "no" for each in (row.reports_cost, row.reports_tokens, row.reports_end)), limit)
+    verdict = "by schema" if row.structured else "by file"
+    value = (
+        *("yes" if each else "no" for each in (row.reports_cost, row.reports_tokens, row.reports_end)),
+        limit,
+        verdict,
+    )
     login = row.login.advice if row.login else "none that is known: pass it by 'env' or 'passEnv'"
     return Row(cells=(Text(str(kind), "cyan"), *map(Text, value)), note=Text(login))

@@ -170,6 +170,7 @@ class Folders(Struct):
             set_up=began.get("set_up") is True,
             exit=records.exit_of(ending),
             answer=str(ending.get("answer") or ""),
+            printed=frozenset(map(str, printed)) if isinstance(printed := ending.get("printed"), list) else frozenset(),
             stop=records.word(StopWhy, stop.get("why")),
             stopped_at=records.moment(stop.get("at")),
             node="" if start.at.local else str(began.get("node", "")),

@@ -66,6 +66,7 @@ class Record(Struct, frozen=True, kw_only=True):
     set_up: bool = False
     exit: Exit | None = None
     answer: str = ""  # the SHA-256 of what it had answered when it ended; empty: nothing that counts
+    printed: frozenset[str] = frozenset()  # the same of each line that it had printed last
     stop: StopWhy | None = None
     stopped_at: datetime | None = None
     last_progress_at: datetime | None = None

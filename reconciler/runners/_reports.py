@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.model import verdicts
-from reconciler.model.agent_kinds import REPORTS_END, TELLS_COST
+from reconciler.model.agent_kinds import REPORTS_END, STRUCTURED, TELLS_COST
 from reconciler.model.names import RunId, RunKind
 from reconciler.model.ports import Agent
 from reconciler.model.report import Fault, Report, count, dollars, last_words, session
@@ -59,10 +59,24 @@ class Reports:
         """What the reviewer of a run that is over had answered when it ended; where that can't be read, what is wrong with it."""
         if record.id.kind is not RunKind.REVIEW:
             return ""
+        return verdicts.sterner(self._filed(record), self._printed(record))
+
+    def _filed(self, record: Record) -> ReviewVerdict | str:
         content = self._folders.content(record.id, VERDICT, verdicts.SIZE_MAX + 1)
         if 0 < len(content) <= verdicts.SIZE_MAX and hashlib.sha256(content).hexdigest() != record.answer:
             return "its verdict was written, or changed, after the review had ended"  # as every later run could
         return verdicts.decode(content)
+
+    def _printed(self, record: Record) -> ReviewVerdict | str:
+        """The same where its program answers in what it prints: what stood there when it ended."""
+        agent = self._agents.get(record.start.agent) if record.start.agent in STRUCTURED else None
+        if agent is None or not record.printed:
+            return ""
+        tail = self._folders.content(record.id, "log", LINES_MAX[1], from_end=True)
+        lines = (line for line in reversed(tail.split(b"\n")) if line.startswith(b"{"))
+        kept = (line for line in lines if hashlib.sha256(line).hexdigest() in record.printed)
+        answers = (agent.answer(line.decode("utf-8", "replace")) for line in kept)
+        return verdicts.decode(next(filter(None, answers), b""))
 
     def can_read(self, record: Record) -> bool:
         """Whether the agent of a run is one that we know: of another one somebody else may know more."""

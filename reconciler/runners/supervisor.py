@@ -22,6 +22,7 @@ STOP_GRACE_S = 10.0
 SWEEP_GRACE_S = 1.0
 UNKILLABLE_S = 60.0
 ANSWER_MAX = 64 << 10  # bytes; more is no answer
+PRINTED_MAX, PRINTED_LINES = 1 << 20, 8  # of what was printed last, where a program may answer there
 WRITE_PATIENCE_S = 60.0
 LOOK_S, LOOK_MOST_S = 1.0, 2.0  # between two looks at a run that writes, and at one that has long been silent
 LOG_MAX, LOG_HEAD, LOG_TAIL = 16 << 20, 1 << 20, 4 << 20
@@ -257,7 +258,7 @@ class Shim:
     def _answered(self) -> Ending:
         """What tells the answer as it is now from whatever is put in its place afterwards."""
         answer = self._spec.get("answer")
-        return {"answer": digest(self._at(answer), ANSWER_MAX)} if answer else {}
+        return {"answer": digest(self._at(answer), ANSWER_MAX), "printed": self._log.objects()} if answer else {}
 
     def _end_all(self, grace_s: float) -> None:
         """TERM and CONT to everything of the run, after `grace_s` KILL, until nothing is left or it can't be killed."""
@@ -329,6 +330,17 @@ class Log:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 raise
+
+    def objects(self) -> list[str]:
+        """The SHA-256 of each of the last lines that begin as a JSON object does, as hex digits."""
+        from hashlib import sha256  # noqa: PLC0415 - few runs have an answer
+
+        try:
+            tail = os.pread(self.fd, PRINTED_MAX, max(os.fstat(self.fd).st_size - PRINTED_MAX, 0))
+        except OSError:
+            return []
+        found = [line for line in tail.split(b"\n") if line.startswith(b"{")]
+        return [sha256(line).hexdigest() for line in found[-PRINTED_LINES:]]
 
     def grown(self) -> bool:
         """True when something was written since the last call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -36,12 +37,26 @@ ABOVE = r"""
 echo '{"mcpServers": {"x": {"command": "touch", "args": ["'"$PWD"'/../started"]}}}' > ../.mcp.json
 echo done > work.txt && git add . && git commit -qm 'Do it'
 """
+YES = {"verdict": "approve", "summary": "as it should be"}
+NO = {
+    "verdict": "request_changes",
+    "summary": "not yet",
+    "comments": [{"path": "work.txt", "line": 1, "body": "SCRIPT:mend-again"}],
+}
 LIFTED = int(time.time()) + 3600
 LIE = f"Claude AI usage limit reached|{int(time.time()) + 7 * 86400}"
 SCRIPTS: dict[str, Script] = {
     "commit": (Turn(text="I look around.", shell=WORK), Turn(text="All is done.")),
     "review": (Turn(text="I read it.", shell=REVIEW), Turn(text="That is my verdict.")),
     "mend": (Turn(shell="echo mended > work.txt && git add . && git commit -qm 'Mend it'"), Turn(text="Mended.")),
+    "answers": (Turn(text="I read it."), Turn(answer=NO)),
+    "mend-again": (
+        Turn(shell="echo mended > work.txt; echo SCRIPT:agrees > next; git add . && git commit -qm 'Mend it'"),
+        Turn(text="Mended."),
+    ),
+    "agrees": (Turn(answer=YES),),
+    "two-answers": (Turn(shell=f"echo '{json.dumps(YES)}' > $RECONCILE_VERDICT"), Turn(answer=NO)),
+    "no-object": (Turn(answer={"verdict": "approve"}), Turn(text="Then not.")),
     "silent": (Turn(text="I read it, and say nothing."),),
     "above": (Turn(shell=ABOVE), Turn(text="All is done.")),
     "plant": (Turn(shell=PLANT), Turn(text="All is done.")),
@@ -154,6 +169,30 @@ def test_ones_own_guidelines_win_are_named_and_outdate_what_was_read_under_other
     runs = place.root / ".git" / "reconcile" / "runs" / "review"
     told = sorted((path.stat().st_mtime, path.read_text()) for path in runs.glob("*/*/prompt*"))[-1][1]
     assert told.startswith("Look at the commas alone.\n") and "# How to answer" in told
+
+
+def test_its_answer_to_the_schema_of_a_verdict_sends_work_back_and_approves_it_once_mended(place: AgentPlace) -> None:
+    place.reconcile("apply", "-f", reviewed(place, "commit", "answers", protectedPaths=[]), "--wait", code=None)
+
+    assert place.git("show", "main:work.txt") == "mended\n"
+    reviews = place.json("pr", "show", place.id)["reviews"]
+    assert [(each["kind"], each["verdict"]) for each in reviews] == [("agent", "rejected"), ("agent", "approved")]
+    assert not list((place.root / ".git" / "reconcile").glob("runs/review/*/*/verdict.json"))
+
+
+def test_where_it_answers_in_two_ways_the_sterner_counts(place: AgentPlace) -> None:
+    place.reconcile("apply", "-f", reviewed(place, "commit", "two-answers", reviewRounds=0), "--wait", code=3)
+
+    (review,) = place.json("pr", "show", place.id)["reviews"]
+    assert (review["verdict"], review["counts"]) == ("rejected", True)
+    assert place.subjects() == ["Begin"]
+
+
+def test_what_does_not_fit_the_schema_is_no_answer(place: AgentPlace) -> None:
+    place.reconcile("apply", "-f", reviewed(place, "commit", "no-object"), "--wait", code=3)
+
+    assert place.subjects() == ["Begin"]
+    assert [each["verdict"] for each in place.json("pr", "show", place.id)["reviews"]] == [None, None]
 
 
 def test_what_a_change_says_to_agents_gives_no_answer_in_its_reviewers_name(place: AgentPlace) -> None:

@@ -51,6 +51,9 @@ class Talker:
     def idle(self, line: str) -> bool:
         return False
 
+    def answer(self, line: str) -> bytes:
+        return line.encode() if '"summary"' in line else b""
+
     def shown(self, log: str) -> Iterator[str]:
         return (f"said: {line}" for line in log.splitlines())
 
@@ -177,6 +180,32 @@ def test_a_verdict_of_which_its_ending_says_nothing_does_not_count(machine: Mach
     ending.write_text(json.dumps({name: value for name, value in said.items() if name != "answer"}))
 
     assert machine.another().runs()[REVIEW].verdict is None
+
+
+def test_an_answer_that_is_printed_is_what_it_was_when_its_reviewer_ended(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.runners._reports.STRUCTURED", frozenset({"talker"}))
+    machine.finished(f"echo hello; echo '{YES}'; echo '{{}}'", id=REVIEW, agent="talker")
+    given = talking(machine).runs()[REVIEW].verdict
+    assert given is not None and given.summary == "it does"
+    log = machine.runner.folder(REVIEW) / "log"
+    said = log.read_text()
+
+    log.write_text(said + YES.replace("does", "lies") + "\n")
+    assert talking(machine).runs()[REVIEW].verdict == given, "what is printed afterwards says nothing"
+    log.write_text(said.replace("does", "lies"))
+    assert talking(machine).runs()[REVIEW].verdict is None
+
+    log.write_text(said)
+    (machine.runner.folder(REVIEW) / "verdict.json").write_text(YES)
+    assert talking(machine).runs()[REVIEW].verdict is None, "that was not there when it ended"
+
+
+def test_what_a_reviewer_prints_that_answers_in_a_file_is_no_answer(machine: Machine) -> None:
+    machine.finished(f"echo '{YES}'", id=REVIEW, agent="talker")
+
+    assert talking(machine).runs()[REVIEW].verdict is None
 
 
 def test_a_supervisor_takes_as_long_an_answer_as_is_read() -> None:

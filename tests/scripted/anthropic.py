@@ -15,6 +15,9 @@ def answer(asked: Asked, script: Script) -> Sequence[bytes]:
     blocks: list[dict[str, Any]] = [{"type": "text", "text": turn.text}] if turn.text else []
     if turn.shell:
         name, given = asked.shell(turn.shell)
+    if turn.answer:
+        name, given = "StructuredOutput", dict(turn.answer)
+    if turn.shell or turn.answer:
         blocks.append({"type": "tool_use", "id": f"toolu_{uuid.uuid4().hex}", "name": name, "input": given})
     message = {
         "id": f"msg_{uuid.uuid4().hex}",
@@ -22,7 +25,7 @@ def answer(asked: Asked, script: Script) -> Sequence[bytes]:
         "role": "assistant",
         "model": asked.model,
         "content": blocks,
-        "stop_reason": "tool_use" if turn.shell else "end_turn",
+        "stop_reason": "tool_use" if turn.shell or turn.answer else "end_turn",
         "stop_sequence": None,
         "usage": {"input_tokens": turn.tokens, "output_tokens": turn.tokens // 10},
     }

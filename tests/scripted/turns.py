@@ -33,10 +33,11 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One answer: words, and a shell command that the agent is to run."""
+    """One answer: words, and a shell command that the agent is to run, or what it gives as its last answer to a schema."""
 
     text: str = ""
     shell: str = ""
+    answer: Mapping[str, Any] = field(default_factory=dict)
     fault: Fault | None = None
     hangs: bool = False
     cut: bool = False  # the connection ends in the middle of the answer

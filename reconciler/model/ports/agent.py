@@ -32,13 +32,15 @@ class AppliedTask(Struct, frozen=True):
 class Assignment(Struct, frozen=True, kw_only=True):
     """What one run of an agent is about. `values` are the placeholders: task, epic, branch, base, worktree, attempt,
     prompt_file. `session`: an older session of its own to go on with. `usd`: the most that it may spend. `apart`: it is
-    instructed by nothing that stands above its worktree, as far as its program looks there: whoever worked beside it could write there."""
+    instructed by nothing that stands above its worktree, as far as its program looks there: whoever worked beside it could write there.
+    `schema`: what its last answer has to fit, as a JSON Schema; empty: it may be anything. Asked only of kinds that are `structured`."""
 
     values: Mapping[str, str]
     model: str | None = None
     session: str | None = None
     usd: float | None = None
     apart: bool = False
+    schema: str = ""
 
 
 class Invocation(Struct, frozen=True, kw_only=True):
@@ -84,6 +86,11 @@ class Agent(Protocol):
     def idle(self, line: str) -> bool:
         """True for a line that an agent prints also while it does nothing: a heartbeat, what a hook came to. Asked only of kinds
         that report their end."""
+        ...
+
+    def answer(self, line: str) -> bytes:
+        """The JSON object that a line of its log gives as its last answer, to a schema that it was given; empty for any other
+        line. Asked only of kinds that are structured."""
         ...
 
     def shown(self, log: str) -> Iterator[str]:

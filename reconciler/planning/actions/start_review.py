@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
+from reconciler.model import verdicts
 from reconciler.model.changes import Diff, Span
 from reconciler.model.desired import EpicSpec, Review
 from reconciler.model.names import PrNumber, RunId, RunKind, branch_of, review_subject
@@ -99,7 +100,14 @@ class StartReview(Action, frozen=True, kw_only=True):
             "prompt_file": ports.runner.prompt_path(self.run, self.spec.checks_venue),
         }
         started = ports.agents[spec.kind].invocation(
-            spec, Assignment(values=values, model=self.model, usd=self.usd, apart=True)
+            spec,
+            Assignment(
+                values=values,
+                model=self.model,
+                usd=self.usd,
+                apart=True,
+                schema=verdicts.SCHEMA if spec.kind.row.structured else "",
+            ),
         )
         ports.runner.start(
             RunSpec(
@@ -138,7 +146,12 @@ class StartReview(Action, frozen=True, kw_only=True):
         patch = ports.forge.changes.patch(Span(start=self.diff.start, head=self.diff.head), whole=False)
         log = ports.runner.log_tail(self.check, LOG_CHARS) if self.check else ""
         matter = review_prompts.Matter(
-            task=self.subject, base=self.spec.base, diff=self.diff, risk=self.risk, checks=self.spec.merge.commands
+            task=self.subject,
+            base=self.spec.base,
+            diff=self.diff,
+            risk=self.risk,
+            checks=self.spec.merge.commands,
+            structured=self.spec.reviewing.kind.row.structured,
         )
         return matter.text(patch.decode("utf-8", "replace"), log)
 
