@@ -2,14 +2,14 @@
 
 What is likely is declared by labels (`paths:src/parser/**`), else what landed before of tasks with the same labels has changed;
 of work in hand also what it has changed so far. It is a guess, and decides nothing but an order: of equally urgent tasks those
-go first that meet nobody, and a slot is never left empty for it.
+go first that meet nobody, a slot is never left empty for it, and nobody is passed for ever.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -21,6 +21,7 @@ from reconciler.planning.labels import OURS, PATHS, SOLO
 
 PAST_MAX = 30  # landings that are learned from, the newest
 OFTEN = 1 / 3  # of the landings of like tasks, so that a path is likely
+PASSED_MAX = 20  # others that may begin before one that is ready; a night of sixty tasks gains nothing by more
 ANYWHERE = 1 / 2  # of those of other tasks: what so many change says nothing of any
 _WILD = re.compile(r"[*?]")
 
@@ -46,9 +47,11 @@ class Footprint(Struct, frozen=True):
         return Footprint(self.paths | other.paths, tuple(dict.fromkeys((*self.globs, *other.globs))))
 
 
-def first_apart(ready: Sequence[Footprint], in_hand: Sequence[Footprint]) -> int:
-    """Which of those that are ready goes first: the first one that meets nothing in hand, else the first."""
-    return next((n for n, foot in enumerate(ready) if not any(foot.meets(each) for each in in_hand)), 0)
+def first_apart(ready: Sequence[Footprint], in_hand: Sequence[Footprint], passed: Callable[[int], int]) -> int:
+    """Which of those that are ready goes first: the first one that meets nothing in hand, else the first. Before that one whom
+    as many have passed as may; `passed`: how many it were."""
+    at = next((n for n, foot in enumerate(ready) if not any(foot.meets(each) for each in in_hand)), 0)
+    return next((n for n in range(at) if passed(n) >= PASSED_MAX), at)
 
 
 def declared(labels: Collection[str]) -> Footprint:

@@ -1,24 +1,30 @@
 """In which order those that are ready ask for a slot, where some of them would meet the work in hand. Pure.
 
 Only among equally urgent tasks that nobody has begun, and only as far as there is a choice: the first one that keeps apart goes
-first, and where none does, the first one. So nobody waits for longer than others are there to go before it.
+first, and where none does, the first one. So nobody waits for longer than others are there to go before it; and where there
+always are, until as many have begun before it as may.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property, partial
 from itertools import groupby
 
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Observed
+from reconciler.model.observed import Observed, Task, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages
 from reconciler.planning.actions import Decision, RestartAgent, StartAgent, Waiting
+from reconciler.planning.graph import order
 from reconciler.planning.job import Job
 from reconciler.planning.overlap import Footprint, Guesses, first_apart
 from reconciler.planning.queue_places import Lines
 
 Key = tuple[str, TaskId]
+Place = tuple[int, datetime, TaskId]
 SCANNED_MAX = 200  # of those that ask: who is far behind has no say in who is first
 
 
@@ -28,6 +34,7 @@ class StartOrder:
     def __init__(self, decisions: Mapping[Key, tuple[Job, Decision]], observed: Observed, lines: Lines) -> None:
         self._decisions, self._observed, self._lines = decisions, observed, lines
         self._guesses = Guesses(observed)
+        self._overtaken: dict[Key, int] = {}
         self.passed: dict[
             Key, tuple[TaskId, str]
         ] = {}  # who stands behind others: behind whom, and where they would meet
@@ -43,7 +50,7 @@ class StartOrder:
             while begins and len(rest) > 1 and len(found) < max(free, 1):
                 hand = self._in_hand(queue[0].spec.base) if hand is None else hand
                 feet = [self._guesses.of(job.task) for job in rest[:SCANNED_MAX]]
-                at = first_apart(feet, [each for _, each in hand])
+                at = first_apart(feet, [each for _, each in hand], partial(self._passed_by, rest))
                 for job, foot in zip(rest[:at], feet, strict=False):
                     self.passed.setdefault(_key(job), _whom(foot, hand))
                 hand.append((rest[at].task.id, feet[at]))
@@ -64,6 +71,36 @@ class StartOrder:
         decision = self._decisions[_key(job)][1]
         begins = isinstance(decision, StartAgent) and decision.reason is Reason.READY
         return begins, job.task.priority if begins else 0
+
+    def _passed_by(self, rest: Sequence[Job], at: int) -> int:
+        """How many that stand behind one of these jobs have begun since that was ready, or given back by a person."""
+        job, tasks = rest[at], self._tasks
+        key, task, given_back = _key(job), job.task, job.attempts.facts.since
+        if key not in self._overtaken:
+            gone = [tasks[id].closed_at for id in task.blockers if id in tasks]
+            times = [task.defer_until, given_back.at if given_back else None, *gone]
+            ready = max([task.created_at, *(at for at in times if at)])
+            mine = (job.spec.name, task.priority)
+            self._overtaken[key] = sum(
+                began > ready and place > order(task) for began, place in self._begun.get(mine, ())
+            )
+        return self._overtaken[key]
+
+    @cached_property
+    def _tasks(self) -> Mapping[TaskId, Task]:
+        return {} if isinstance(self._observed.tasks, Unknown) else self._observed.tasks
+
+    @cached_property
+    def _begun(self) -> Mapping[tuple[str, int], Sequence[tuple[datetime, Place]]]:
+        """When each task was begun and where it stands in the order of all, by its manifest and its priority."""
+        found: dict[tuple[str, int], list[tuple[datetime, Place]]] = defaultdict(list)
+        runs = {} if isinstance(self._observed.runs, Unknown) else self._observed.runs
+        for id, mine in runs.items():
+            first = next((run for run in mine if run.started_at), None)
+            if first and first.started_at and id in self._tasks:
+                task = self._tasks[id]
+                found[first.manifest, task.priority].append((first.started_at, order(task)))
+        return found
 
     def _matters(self, queue: Sequence[Job], free: int) -> bool:
         """False where nothing is known of any of them; notes what has to be looked at where something could be."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import Counter
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -87,6 +88,7 @@ def _night(seed: int, knows: float) -> tuple[float, float, float]:
     clash = random.Random(seed + 1)
     ready, at_work, landed = list(range(TASKS)), list[tuple[float, int, _Work]](), list[int]()
     conflicts, repairs, clock = 0, 0.0, 0.0
+    passed = Counter[int]()
 
     def hand() -> list[Footprint]:
         """What is known of those at work: what is declared, and of what they change as much as they have come to by now."""
@@ -98,7 +100,9 @@ def _night(seed: int, knows: float) -> tuple[float, float, float]:
 
     while ready or at_work:
         while ready and len(at_work) < AGENTS:
-            task = ready.pop(first_apart([feet[n] for n in ready], hand()))
+            at = first_apart([feet[n] for n in ready], hand(), lambda n: passed[ready[n]])
+            passed.update(ready[:at])
+            task = ready.pop(at)
             work = _Work(task, clock, clock + takes[task], len(landed), takes[task])
             heapq.heappush(at_work, (work.ends, task, work))
         clock, task, work = heapq.heappop(at_work)
