@@ -1,5 +1,6 @@
 """What a file that agents can write to asks for: what allows less is taken at once, what allows more only from a person."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from reconciler.manifest import Recorded, form
+from reconciler.manifest import Recorded, form, load
+from reconciler.manifest.located import Located
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.agent_spec import AgentSpec, Override
 from reconciler.model.checks import Check
@@ -170,6 +172,7 @@ def test_every_field_of_a_manifest_says_which_changes_of_it_loosen() -> None:
         "withheld",
         "applied",
         "unfrozen_at",
+        "also",
         "surroundings",
     }
     known = {_CODE.get(field, field) for field in CHANGES if "." not in field}
@@ -378,6 +381,28 @@ def test_a_stranger_is_said_with_the_command_that_records_it_until_it_is_recorde
 
     assert said and "'reconcile apply -f /srv/shop/a.yaml' records it" in said.message
     assert [spec.withheld for spec in kept.load().epics] == [(), ()]
+
+
+def test_what_is_withheld_is_taken_with_every_file_that_the_manifest_is_made_of(kept: Recorded, tmp_path: Path) -> None:
+    main = tmp_path / "shop"
+    main.mkdir()
+    epic = {"kind": "Epic", "metadata": {"name": "x"}, "spec": {"agent": {"argv": ["a"]}, "mergePolicy": "ours"}}
+    policy = {"kind": "MergePolicy", "metadata": {"name": "ours"}, "spec": {"checks": ["make check"]}}
+    files = [str(main / "epic.yaml"), str(main / "policy.yaml")]
+
+    def written() -> tuple[EpicSpec, ...]:
+        for path, said in zip(files, (epic, policy), strict=True):
+            Path(path).write_text(json.dumps({"apiVersion": "reconcile/v1", **said}))
+        return load(files, cwd=main, locate=lambda _: Located(main=main, default_base="main"))
+
+    kept.record(written()[0])
+    policy["spec"]["checks"] = ["true"]  # type: ignore[index]
+    kept.follow(written(), IDLE)
+
+    said = withheld(only(kept))
+    assert said and f"'reconcile apply -f {files[0]} -f {files[1]}' takes that" in said.message
+    kept.follow(written(), IDLE)
+    assert only(kept).generation == 1, "and it is recorded once"
 
 
 def test_all_of_what_is_withheld_can_be_read() -> None:

@@ -164,6 +164,7 @@ def test_the_full_example_above_differs_from_every_default():
         "withheld",
         "applied",
         "unfrozen_at",
+        "also",
         "surroundings",
     }
     assert not same(FULL.agent, AgentSpec())

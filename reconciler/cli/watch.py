@@ -22,6 +22,7 @@ from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.plan import Plan
 from reconciler.render import planned, text
+from reconciler.render.withheld import apply
 from reconciler.system import lock
 from reconciler.system.service_notice import ServiceNotice
 from reconciler.wiring import Site
@@ -154,7 +155,7 @@ def record(site: Site, specs: tuple[EpicSpec, ...], out: Output, named: Collecti
             out.chat(f"{spec.name} is {'suspended' if spec.suspend else RESUMED}")
     for spec in specs:
         if why := refused.get(spec.name):
-            out.chat(f"{why}: not recorded; 'reconcile apply -f {spec.source}' records it")
+            out.chat(f"{why}: not recorded; {apply(spec.source, *spec.also)} records it")
 
 
 def _paths(sources: tuple[str, ...]) -> list[Path]:

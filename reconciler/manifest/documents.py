@@ -141,15 +141,17 @@ def _resolved(each: _Read, epic: Epic, read: list[_Read], locate: Locate) -> Epi
     )
     try:
         spec = resolved(epic, around)
-        beside = _beside(each, epic, read, spec.repository)
+        also = _beside(each, epic, read)
+        main = f"{spec.repository}/"
+        beside = [path.removeprefix(main) for path in also if path.startswith(main)]
         merge = replace(spec.merge, protected_paths=tuple(dict.fromkeys((*spec.merge.protected_paths, *beside))))
-        return replace(spec, source=each.source.path, merge=merge if beside else spec.merge)
+        return replace(spec, source=each.source.path, also=tuple(also), merge=merge if beside else spec.merge)
     except WrongError as error:
         return each.finding(error.path, error.what, error.hint)
 
 
-def _beside(each: _Read, epic: Epic, read: list[_Read], repository: str) -> list[str]:
-    """The other files of the repository that hold what an epic refers to by name: who changes them changes it."""
+def _beside(each: _Read, epic: Epic, read: list[_Read]) -> list[str]:
+    """The other files that hold what an epic refers to by name: who changes them changes it."""
     spec = epic.spec
     agents = {name for name in (spec.agent, spec.reviewer) if isinstance(name, str)}
     paths = [
@@ -158,8 +160,7 @@ def _beside(each: _Read, epic: Epic, read: list[_Read], repository: str) -> list
         if (other.value.kind == "AgentProfile" and other.value.metadata.name in agents)
         or (other.value.kind == "MergePolicy" and other.value.metadata.name == spec.merge_policy)
     ]
-    main = f"{repository}/"
-    return [path.removeprefix(main) for path in paths if path != each.source.path and path.startswith(main)]
+    return [path for path in dict.fromkeys(paths) if path not in ("", each.source.path)]
 
 
 def _named(kind: str, read: list[_Read]) -> dict[str, AgentFields | Policy]:

@@ -101,8 +101,13 @@ def withheld(kept: bytes | None) -> tuple[Loosening, ...]:
     """What is withheld; nothing is decided by it, so of a damaged file nothing is reported."""
     try:
         data = json.loads(kept or b"[]")
-        return tuple(Loosening(field=str(each["field"]), old=each["old"], new=each["new"]) for each in data)
-    except (ValueError, TypeError, KeyError, RecursionError):
+        return tuple(
+            Loosening(
+                field=str(each["field"]), old=each["old"], new=each["new"], also=tuple(map(str, each.get("also", ())))
+            )
+            for each in data
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return ()
 
 

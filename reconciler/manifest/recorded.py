@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
 
 from reconciler.manifest import form, record, record_files
@@ -68,7 +69,8 @@ class Recorded:
             return replace(before, source=spec.source, applied=written)
         else:
             generation = before.generation + 1
-        return replace(spec, generation=generation, recorded_at=datetime.now(UTC), invalid=None, applied=written)
+        at = datetime.now(UTC)
+        return replace(spec, generation=generation, recorded_at=at, invalid=None, applied=written, also=())
 
     def status(self, name: str) -> dict[str, Any]:
         """What was last seen of a manifest, as `write_status` was given it; empty where nothing can be read."""
@@ -108,7 +110,8 @@ class Recorded:
                 before = self._before(spec.name)
                 free = before is None or self._files.trusted(spec.name).exists()
                 wanted = spec if before is None or free else form.tightened(before, spec)
-                self._record(wanted, (*form.loosened(wanted, spec), *strangers))
+                loosened = (replace(each, also=spec.also) for each in form.loosened(wanted, spec))
+                self._record(wanted, (*loosened, *strangers))
             sources = {spec.source for spec in specs if spec.name in refused}
             for other in recorded:
                 if other.source in sources and other.name not in {spec.name for spec in specs}:
@@ -187,7 +190,7 @@ class Recorded:
         if not made.applied:
             self._files.applied(spec.name).unlink(missing_ok=True)
         if withheld:
-            found = [{"field": each.field, "old": each.old, "new": each.new} for each in withheld]
+            found = [msgspec.structs.asdict(each) for each in withheld]
             record_files.replace(self._files.withheld(spec.name), json.dumps(found, indent=2) + "\n")
         else:
             self._files.withheld(spec.name).unlink(missing_ok=True)

@@ -221,11 +221,13 @@ class Budget(Struct, frozen=True, kw_only=True):
 
 
 class Loosening(Struct, frozen=True, kw_only=True):
-    """A change of a manifest's field that allows more than held before; both values in the shape of YAML."""
+    """A change of a manifest's field that allows more than held before; both values in the shape of YAML. `also`: the files
+    that it takes to apply it, beside that of the manifest."""
 
     field: str
     old: Any
     new: Any
+    also: tuple[str, ...] = ()
 
 
 class EpicSpec(Struct, frozen=True, kw_only=True):
@@ -252,6 +254,7 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
     generation: int = 1
     recorded_at: datetime = EPOCH
     source: str = ""  # absolute path of the file it came from; "" for standard input
+    also: tuple[str, ...] = ()  # the same of the other files that hold what it refers to by name; not recorded
     invalid: str | None = None  # why the watched source can't be read now: everything of this epic is held
     withheld: tuple[Loosening, ...] = ()  # what its file asks for and nobody applied: it may be an agent's doing
     unfrozen_at: datetime = EPOCH  # when a person last let its line go on

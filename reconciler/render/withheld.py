@@ -24,14 +24,17 @@ def withheld(spec: EpicSpec) -> Waiting | None:
     fields = [each.field for each in _ordered(spec) if not each.field.startswith(_STRANGER)]
     parts = [
         f"{each.new} holds the manifest {each.field.removeprefix(_STRANGER)}, which nobody applied: "
-        f"{_apply(each.new)} records it"
+        f"{apply(each.new)} records it"
         for each in spec.withheld
         if each.field.startswith(_STRANGER)
     ]
     if fields:
         more = f" and {len(fields) - FIELDS_MAX} more" if len(fields) > FIELDS_MAX else ""
         what = ", ".join(fields[:FIELDS_MAX]) + more
-        parts.insert(0, f"its file allows more than what was applied, in {what}: {_apply(spec.source)} takes that")
+        also = dict.fromkeys(path for each in spec.withheld for path in each.also)
+        parts.insert(
+            0, f"its file allows more than what was applied, in {what}: {apply(spec.source, *also)} takes that"
+        )
     if not parts:
         return None
     return Waiting(Reason.LOOSENING_WITHHELD, f"{'; '.join(parts)}; an agent may have written it")
@@ -57,8 +60,13 @@ def _ordered(spec: EpicSpec) -> list[Loosening]:
     return sorted(spec.withheld, key=lambda each: not each.field.startswith(_FIRST))
 
 
-def _apply(source: str) -> str:
-    return f"'reconcile apply -f {shlex.quote(source)}'"
+def apply(*files: str) -> str:
+    """The command by which a person takes what stands in these files.
+
+    >>> apply("/a/epic.yaml", "/a/of all.yaml")
+    "'reconcile apply -f /a/epic.yaml -f '/a/of all.yaml''"
+    """
+    return f"'reconcile apply {' '.join(f'-f {shlex.quote(each)}' for each in files)}'"
 
 
 def _names(variables: Any) -> str:
