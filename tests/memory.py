@@ -815,6 +815,12 @@ class _Empty:
     def guidelines(self, spec: EpicSpec, base: Sha) -> str:
         return "its own guidelines"
 
+    def uncommitted(self, spec: EpicSpec, base: Sha) -> tuple[str, ...]:
+        return ()
+
+    def linked(self, spec: EpicSpec, base: Sha) -> frozenset[str]:
+        return frozenset()
+
     def review(self, spec: EpicSpec, base: Sha) -> str:
         return "Look."
 

@@ -346,8 +346,8 @@ BREAKS = (
     Break(
         "an author changes what its reviewer is told or runs",
         "reconciler/planning/offer.py",
-        "        own = own_files(self.facts.spec)\n",
-        "        own = frozenset({self.facts.spec.source})\n",
+        "        own = own_files(self.facts.spec).union(",
+        "        own = frozenset({self.facts.spec.source}).union(",
         "tests/test_plans.py",
     ),
     Break(

@@ -288,6 +288,7 @@ def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:
     found["salvages"] = tuple(_salvage(**said) for said in world.pop("salvages", []))
     found["agents_missing"] = world.pop("agents_missing", {})
     found["reviewers_missing"] = world.pop("reviewers_missing", {})
+    found["linked_prompts"] = {k: frozenset(v) for k, v in world.pop("linked_prompts", {}).items()}
     found["replaced"] = world.pop("replaced", None)
     found["room"] = Room(**world.pop("room", {}))
     found["forges"] = world.pop("forges", {})

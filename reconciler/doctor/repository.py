@@ -37,6 +37,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="filters", look=lambda: _filters(scene, site))
     yield Probe(name="branches", look=lambda: _in_the_way(site))
     yield Probe(name="pull requests", look=lambda: _damaged(site))
+    yield Probe(name="prompts", look=lambda: _prompts(scene, site))
     yield Probe(name="git locks", look=lambda: _git_locks(site))
     yield Probe(name="forge", look=lambda: forge.findings(scene, site), limit_s=FORGE_S)
     for base in sorted({spec.base for spec in scene.epics if spec.merge.push}):
@@ -87,6 +88,16 @@ def _bases(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     if "" in wanted:
         message = "no branch is checked out and origin names none: a manifest must say which one work lands on"
         yield Diagnosis(name="base", state=State.WARNING, message=message, hint="write 'base: main' in it")
+
+
+def _prompts(scene: Scene, site: Site) -> Iterator[Diagnosis]:
+    """Whether what agents are told is what somebody committed."""
+    for spec in scene.epics:
+        head = _commit(site, spec.base)
+        if found := site.ports.prompts.uncommitted(spec, Sha(head)) if head else ():
+            message = f"not on {spec.base}, so it is read as it stands here: whatever an agent writes there tells the next one what to do"
+            hint = "read it, then commit it"
+            yield Diagnosis(name="prompts", state=State.WARNING, found=named(found), message=message, hint=hint)
 
 
 def _wanted(scene: Scene, site: Site) -> set[str]:

@@ -127,6 +127,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         diffs=look.diffs(candidates),
         review_prompts=_review_prompts(ports, desired, look.bases),
         guidelines=_guidelines(ports, desired, look.bases),
+        linked_prompts=_linked_prompts(ports, desired, look.bases),
         reviewers_missing=foreseen.reviewers_missing(ports, desired),
         agents_missing={s.name: why for s in desired.epics if (why := foreseen.agent_missing(ports, s))},
         room=known_or(ask(partial(ports.runner.room, _roots(desired))), Room()),
@@ -198,6 +199,16 @@ def _guidelines(ports: Ports, desired: Desired, bases: Bases) -> Mapping[str, st
         for spec, base in asking
         if isinstance(base, Base)
     }
+
+
+def _linked_prompts(ports: Ports, desired: Desired, bases: Bases) -> Mapping[str, frozenset[str]]:
+    """Where it can't be read, what is to land can't be either."""
+    naming = [spec for spec in desired.epics if spec.agent.prompt or (spec.reviewer and spec.reviewer.prompt)]
+    asking = ((spec, base) for spec in naming if isinstance(base := bases[spec.base], Base))
+    found = {
+        spec.name: known_or(ask(partial(ports.prompts.linked, spec, base.head)), frozenset()) for spec, base in asking
+    }
+    return {name: paths for name, paths in found.items() if paths}
 
 
 def _occupants(

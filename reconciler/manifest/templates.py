@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha
 
 WORKER, MERGER = ".claude/agents/worker.md", ".claude/agents/merger.md"
+_LINK, _LINKS_MAX = "120000", 40
 _FRONT_MATTER = re.compile(r"---[ \t]*\r?\n(?:.*?\n)??---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _SPEAKS_OF_THE_TASK = re.compile(r"\{(task|title|description)\}|\$TASK_ID\b")
 
@@ -30,7 +32,7 @@ class Templates:
         """The text of the worker's template, without its front matter."""
         if spec.agent.prompt:
             return _without_front_matter(self._chosen(spec.agent.prompt, base))
-        own, text = self._main / WORKER, self._on(base, WORKER)
+        own, text = self._main / WORKER, self._own(base, WORKER)
         if text is None and own.is_file():
             text = _text(own)  # a person's own, which is not to be committed
         # Somebody's worker may be one for another tool: what does not speak of the task can't be its prompt.
@@ -42,17 +44,60 @@ class Templates:
         """What a reviewer is to look for, without its front matter. What it is about is put to it by others."""
         if prompt := spec.reviewing.prompt:
             return _without_front_matter(self._chosen(prompt, base))
-        text = self._on(base, MERGER)
+        text = self._own(base, MERGER)
         return _without_front_matter(_text(shipped_agents() / "merger.md") if text is None else text)
 
     def guidelines(self, spec: EpicSpec, base: Sha) -> str:
         """Whose words those of `review` are, for people; of a file that is here and not in the base, that it is not they."""
         if prompt := spec.reviewing.prompt:
-            return f"{prompt} of {spec.base}" if self._in_base(prompt, base) is not None else prompt
-        if self._on(base, MERGER) is not None:
+            if self._in_base(prompt, base) is not None:
+                return f"{prompt} of {spec.base}"
+            return f"{prompt}, which is not on {spec.base}" if self._inside(prompt) else prompt
+        if self._own(base, MERGER) is not None:
             return f"{MERGER} of {spec.base}"
         shipped = "the guidelines that come with reconcile"
         return f"{shipped} ({MERGER} is not on {spec.base})" if (self._main / MERGER).is_file() else shipped
+
+    def uncommitted(self, spec: EpicSpec, base: Sha) -> tuple[str, ...]:
+        """The files of the repository that agents get their words from as they stand here, for the base holds none."""
+        named = [agent.prompt for agent in (spec.agent, spec.reviewer) if agent and agent.prompt]
+        here = [prompt for prompt in named if self._inside(prompt) and self._in_base(prompt, base) is None]
+        own = self._main / WORKER
+        if not spec.agent.prompt and self._own(base, WORKER) is None and own.is_file():
+            here += [str(own)] if _SPEAKS_OF_THE_TASK.search(_text(own)) else []
+        return tuple(dict.fromkeys(here))
+
+    def linked(self, spec: EpicSpec, base: Sha) -> frozenset[str]:
+        """The paths by which the prompts that a manifest names are read in the base beside their own, where these are links:
+        who writes there writes the prompts."""
+        named = (self._inside(agent.prompt) for agent in (spec.agent, spec.reviewer) if agent and agent.prompt)
+        return frozenset(found for path in named if path for found in self._through(base, path))
+
+    def _through(self, base: Sha, path: str) -> frozenset[str]:
+        found: frozenset[str] = self._git.remembered(("links", base, path), (), lambda: self._links(base, path))
+        return found
+
+    def _links(self, base: Sha, path: str) -> frozenset[str]:
+        """Each path to which a path leads in a commit, by links of its folders or of itself, as far as it stays inside."""
+        found: set[str] = set()
+        parts = path.split("/")
+        at = 1
+        while at <= len(parts):
+            name = "/".join(parts[:at])
+            row = self._git.objects("ls-tree", "-z", "--full-tree", "--", base, name).text
+            mode, _, rest = row.partition(" ")
+            if mode != _LINK:
+                at += 1
+                continue
+            target = self._git.objects("cat-file", "blob", rest.split()[1]).text
+            to = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+            if to.startswith(("/", "../")) or to in ("..", "."):
+                break
+            parts, at = [*to.split("/"), *parts[at:]], 1
+            if (there := "/".join(parts)) in found or len(found) >= _LINKS_MAX:
+                break
+            found.add(there)
+        return frozenset(found)
 
     @property
     def _main(self) -> Path:
@@ -64,22 +109,38 @@ class Templates:
         return _text(self._path(prompt)) if text is None else text
 
     def _in_base(self, prompt: str, base: Sha) -> str | None:
+        path = self._inside(prompt)
+        if path is None:
+            return None
+        found = self._on(base, path)
+        # A link that leads out of the repository is that of the base: the one that is here may be anybody's.
+        return _text(self._main / found) if isinstance(found, Path) else found
+
+    def _inside(self, prompt: str) -> str | None:
+        """The path of a prompt within the repository; None where it is outside."""
         path = self._path(prompt)
         inside = path.is_relative_to(self._main) and "\n" not in prompt
-        return self._on(base, str(path.relative_to(self._main))) if inside else None
+        return str(path.relative_to(self._main)) if inside else None
 
     def _path(self, prompt: str) -> Path:
         return Path(os.path.normpath(self._main / prompt))
 
-    def _on(self, base: Sha, path: str) -> str | None:
-        """What a commit holds at a path, through its own links; None where that is no file."""
+    def _own(self, base: Sha, path: str) -> str | None:
+        """What the repository says by itself: nothing that leads out of it."""
+        found = self._on(base, path)
+        return None if isinstance(found, Path) else found
+
+    def _on(self, base: Sha, path: str) -> str | Path | None:
+        """What a commit holds at a path, through its own links; where these lead out of it, that path; None where that is no file."""
         # What a commit holds never changes.
         return self._git.remembered(("prompt", base, path), (), lambda: self._read(base, path))
 
-    def _read(self, base: Sha, path: str) -> str | None:
+    def _read(self, base: Sha, path: str) -> str | Path | None:
         name = os.fsencode(f"{base}:{path}\n")
         head, _, rest = self._git.objects("cat-file", "--batch", "--follow-symlinks", stdin=name).out.partition(b"\n")
         words = head.split()
+        if len(words) == 2 and words[0] == b"symlink":
+            return Path(os.path.normpath(os.path.join(self._main, os.fsdecode(rest[: int(words[1])]))))
         if len(words) != 3 or words[1] != b"blob":
             return None
         try:

@@ -270,6 +270,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         authors_words=observed.authors_words.get(id),
         brief=observed.review_prompts.get(spec.name, ""),
         guidelines=observed.guidelines.get(spec.name, ""),
+        linked_prompts=observed.linked_prompts.get(spec.name, frozenset()),
         red_checks=proofs.red_checks(observed, spec, id),
         base_tree=observed.base_tree(spec.base),
         landing=_of(observed.landings, id),

@@ -77,7 +77,7 @@ class Offer(Struct, frozen=True, dict=True):
         store = self.facts.tracker_folder
         whole = [glob_pattern(glob) for glob in with_folders((*patterns, *((store, f"{store}/**") if store else ())))]
         parts = [glob_pattern(pattern.removesuffix(SCRIPTS)) for pattern in patterns if pattern.endswith(SCRIPTS)]
-        own = own_files(self.facts.spec)
+        own = own_files(self.facts.spec).union(path.casefold() for path in self.facts.linked_prompts)
         changed, scripts = candidate.changed, candidate.scripts
         found = {path for path in changed if path.casefold() in own or any(glob.fullmatch(path) for glob in whole)}
         found |= {path for path in scripts if any(glob.fullmatch(path) for glob in parts)}

@@ -674,6 +674,19 @@ def test_words_for_agents_above_their_worktrees_are_told(place: Patient, tree: P
     assert "remove what you did not put there" in told.hint
 
 
+def test_a_prompt_that_nobody_has_committed_is_told(place: Patient, tree: Path) -> None:
+    prompt = place.root / "how.md"
+    prompt.write_text("Do {task}.\n")
+    place.recorded(agent={"argv": ["true"], "prompt": "how.md"})
+
+    told = place.says("prompts")
+    assert (told.state, told.found) == (WARNING, str(prompt)) and "as it stands here" in told.message
+
+    place.git("add", "how.md")
+    place.git("commit", "-qm", "How")
+    assert not [finding for finding in place.look() if finding.name == "prompts"]
+
+
 def test_a_half_made_worktree_is_told(place: Patient, tree: Path) -> None:
     (tree / ".git").write_text("gitdir: /nowhere\n")
 

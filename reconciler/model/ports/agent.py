@@ -109,6 +109,14 @@ class Prompts(Protocol):
         """Whose words those of `review` are, for people."""
         ...
 
+    def uncommitted(self, spec: EpicSpec, base: Sha) -> tuple[str, ...]:
+        """The files of the repository that agents get their words from as they stand here, for the base holds none."""
+        ...
+
+    def linked(self, spec: EpicSpec, base: Sha) -> frozenset[str]:
+        """The paths of the repository to which the prompts that a manifest names lead in the base, where they are links."""
+        ...
+
     def review(self, spec: EpicSpec, base: Sha) -> str:
         """What a reviewer is to look for, in the words of the repository, or in those that ship with the program."""
         ...
