@@ -30,7 +30,7 @@ from reconciler.system import file_lock, shell
 from reconciler.system.shell import Finished
 
 T = TypeVar("T")
-Loose = dict[str, tuple[tuple[int, int, int, int], Sha]]
+Loose = dict[str, tuple[fingerprints.FileMark, Sha]]
 """What files held, by their paths and the marks that they bore then."""
 Refs = dict[str, tuple[Sha, bool]]
 """For every ref: the object that it names, and whether it does so by naming another ref."""

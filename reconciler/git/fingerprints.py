@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 Mark = tuple[tuple[str, int, int, int, int], ...]
+FileMark = tuple[int, int, int, int]
 
 _SETTLES_NS = 1_000_000_000
 _PLAIN_REFS = (41, 65)  # a hash and a line end: what is of another size names another ref, or is broken
@@ -37,7 +38,7 @@ def of_files(*paths: Path) -> Mark | None:
     return None if None in marks else tuple(one for mark in marks if mark for one in mark)
 
 
-def of_status(found: os.stat_result) -> tuple[int, int, int, int] | None:
+def of_status(found: os.stat_result) -> FileMark | None:
     """A mark of one file that was looked at; None where it changed a moment ago."""
     if max(found.st_mtime_ns, found.st_ctime_ns) > time.time_ns() - _SETTLES_NS:
         return None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from reconciler.git import fingerprints
 from reconciler.git.commands import Git, Loose, Refs
+from reconciler.git.fingerprints import FileMark
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PULL_REQUEST_REFS, Sha
 
@@ -60,7 +61,7 @@ def in_its_own_file(git: Git, ref: str) -> Sha | None:
     if ".." in ref or not ref.startswith("refs/"):
         return None
     try:
-        return _said(f"{git.repository.common}/{ref}")
+        return _said(f"{git.repository.common}/{ref}")[1]
     except (OSError, _NotPlain):
         return None
 
@@ -100,7 +101,7 @@ def _ours(git: Git, prefix: str) -> Refs:
     return found
 
 
-def _folder(path: str) -> tuple[int, int, int, int] | None:
+def _folder(path: str) -> FileMark | None:
     try:
         about = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -109,16 +110,16 @@ def _folder(path: str) -> tuple[int, int, int, int] | None:
 
 
 def _loose(git: Git, prefix: str) -> Refs:
-    """The refs with a file of their own. A file that has not changed for a while is not read again."""
+    """The refs with a file of their own. A file that has not changed for a while is not read again: a process that starts
+    reads each and asks nothing else about it, a later look only asks."""
     before = git.loose.get(prefix, {})
     kept: Loose = {}
     found: Refs = {}
     start = len(f"{git.repository.common}/")
     try:
-        for path, about in _files(git, prefix):
-            mark = fingerprints.of_status(about)
+        for path in _files(git, prefix):
             known = before.get(path)
-            sha = known[1] if known and known[0] == mark else _said(path)
+            mark, sha = known if known and known[0] == _mark(path) else _said(path)
             if sha:
                 found[path[start:]] = sha, False
                 if mark:
@@ -132,7 +133,7 @@ def _loose(git: Git, prefix: str) -> Refs:
     return found
 
 
-def _files(git: Git, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+def _files(git: Git, prefix: str) -> Iterator[str]:
     top = f"{git.repository.common}/{prefix.rstrip('/')}"
     try:
         about = os.lstat(top)
@@ -140,7 +141,7 @@ def _files(git: Git, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
         return
     if stat.S_ISREG(about.st_mode):
         if not prefix.endswith("/"):
-            yield top, about
+            yield top
         return
     if not stat.S_ISDIR(about.st_mode):
         raise _NotPlain
@@ -149,14 +150,10 @@ def _files(git: Git, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
         for entry in _entries(folders.pop()):
             if entry.name.startswith(".") or entry.name.endswith(".lock"):
                 continue  # as git does: it is being written
-            try:
-                about = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if stat.S_ISDIR(about.st_mode):
+            if entry.is_file(follow_symlinks=False) and not _ODD.search(entry.name):
+                yield entry.path
+            elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
-            elif stat.S_ISREG(about.st_mode) and not _ODD.search(entry.name):
-                yield entry.path, about
             else:
                 raise _NotPlain  # a link, a name that git does not take for one
 
@@ -169,20 +166,29 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
-def _said(path: str) -> Sha | None:
-    """What such a file says; None where it is gone: deleted, or packed, which is read next."""
+def _mark(path: str) -> FileMark | None:
+    """A mark of such a file; None where it is gone, or changed a moment ago."""
+    try:
+        return fingerprints.of_status(os.lstat(path))
+    except FileNotFoundError:
+        return None
+
+
+def _said(path: str) -> tuple[FileMark | None, Sha | None]:
+    """A mark of such a file, and what it says; None where it is gone: deleted, or packed, which is read next."""
     try:
         # Neither through a link, nor waiting for the one who put a pipe there.
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        return None, None
     try:
-        content = os.read(fd, _FILE_MAX) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        about = os.fstat(fd)
+        content = os.read(fd, _FILE_MAX) if stat.S_ISREG(about.st_mode) else b""
     finally:
         os.close(fd)
     if not _HASH.fullmatch(content) or not content.strip(b"0\n"):
         raise _NotPlain
-    return Sha(content[:-1].decode())
+    return fingerprints.of_status(about), Sha(content[:-1].decode())
 
 
 def _packed(path: Path, prefix: str) -> Refs:
