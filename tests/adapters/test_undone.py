@@ -13,6 +13,7 @@ import pytest
 from gitrepo import GitRepo
 
 from reconciler.forges.local import LocalForge
+from reconciler.landing import undone
 from reconciler.landing.checkouts import LOCK_SAYS
 from reconciler.model.desired import MergeMethod
 from reconciler.model.names import TaskId
@@ -62,6 +63,27 @@ def test_what_a_landing_left_takes_nothing_back(repo: GitRepo, forge: LocalForge
     base = LocalForge(repo.seam()).base("main")
 
     assert (base.behind, base.checkout and base.checkout.undoes, dict(base.undone)) == (False, (), {})
+
+
+def test_a_base_on_which_only_we_landed_is_not_asked_what_each_commit_changed(
+    repo: GitRepo, forge: LocalForge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undone, "FAR", 2)  # what was there before is further away
+    commands, run = [], shell.run
+
+    def noted(argv: Sequence[str], **rest: Any) -> Finished:
+        commands.append(argv)
+        return run(argv, **rest)
+
+    monkeypatch.setattr(shell, "run", noted)
+    land(repo, forge, "x-1", a="1\n")
+    land(repo, forge, "x-2", a="2\n")
+
+    assert dict(LocalForge(repo.seam()).base("main").undone) == {}
+    assert not [argv for argv in commands if "log" in argv]
+
+    repo.git("revert", "--no-edit", "HEAD")
+    assert dict(LocalForge(repo.seam()).base("main").undone) == {TaskId("x-2"): repo.head("main")}
 
 
 def test_landed_files_that_are_staged_as_they_were_are_brought_back(repo: GitRepo, forge: LocalForge) -> None:
