@@ -33,21 +33,34 @@ def test_runs_are_grouped_as_at_a_first_look(looks: list[dict[tuple[str, int], s
     memo, runs = Memo(), dict[RunId, Run]()
     for said in looks:
         runs = seen(said, runs)
-        found = memo.grouped("by task", runs, lambda run: run.task)
+        found = memo.grouped("by task", RunKind.WORK, runs, lambda run: run.task)
         tasks = {run.task for run in runs.values()}
         assert found == {
             task: tuple(sorted((run for run in runs.values() if run.task == task), key=lambda run: run.id.n))
             for task in tasks
         }
-        assert memo.grouped("by task", runs, lambda run: run.task) is found
+        assert memo.grouped("by task", RunKind.WORK, runs, lambda run: run.task) is found
+
+
+def test_runs_of_another_kind_are_in_no_group() -> None:
+    memo, one = Memo(), seen({("x-1", 1): "ended"}, {})
+    check = RunId(RunKind.CHECK, "x-1", 1)
+    running, ended = (replace(a_run(state=state), id=check, task=TaskId("x-1")) for state in ("running", "ended"))
+
+    first = memo.grouped("by task", RunKind.WORK, {**one, check: running}, lambda run: run.task)
+    second = memo.grouped("by task", RunKind.WORK, {**one, check: ended}, lambda run: run.task)
+
+    assert dict(first) == dict(second) == {TaskId("x-1"): tuple(one.values())}
 
 
 def test_a_group_in_which_nothing_changed_is_the_same() -> None:
     memo = Memo()
     before = seen({("x-1", 1): "ended", ("x-2", 1): "running"}, {})
-    first = memo.grouped("by task", before, lambda run: run.task)
+    first = memo.grouped("by task", RunKind.WORK, before, lambda run: run.task)
 
-    second = memo.grouped("by task", seen({("x-1", 1): "ended", ("x-2", 1): "ended"}, before), lambda run: run.task)
+    second = memo.grouped(
+        "by task", RunKind.WORK, seen({("x-1", 1): "ended", ("x-2", 1): "ended"}, before), lambda run: run.task
+    )
 
     assert second[TaskId("x-1")] is first[TaskId("x-1")] and second[TaskId("x-2")] != first[TaskId("x-2")]
 

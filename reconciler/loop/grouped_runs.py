@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from operator import attrgetter
 
 from reconciler.loop.asking import ask, known_or
 from reconciler.loop.memo import Memo
@@ -20,35 +21,35 @@ def by_task(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[TaskId, 
     """Runs of agents, by their tasks."""
     if isinstance(runs, Unknown):
         return runs
-    return memo.grouped("by task", runs, lambda run: run.task if run.id.kind is RunKind.WORK else None)
+    return memo.grouped("by task", RunKind.WORK, runs, attrgetter("task"))
 
 
 def by_subject(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[str, tuple[Run, ...]] | Unknown:
     """Runs of checks, by what they are of."""
     if isinstance(runs, Unknown):
         return runs
-    return memo.grouped("by subject", runs, lambda run: run.id.subject if run.id.kind is RunKind.CHECK else None)
+    return memo.grouped("by subject", RunKind.CHECK, runs, attrgetter("id.subject"))
 
 
 def by_head(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[Sha, tuple[Run, ...]]:
     """Runs of checks, by the heads that they were asked for."""
     if isinstance(runs, Unknown):
         return {}
-    return memo.grouped("by head", runs, lambda run: run.baseline if run.id.kind is RunKind.CHECK else None)
+    return memo.grouped("by head", RunKind.CHECK, runs, attrgetter("baseline"))
 
 
 def by_tree(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[Sha, tuple[Run, ...]]:
     """Runs of checks, by the trees that they ran on."""
     if isinstance(runs, Unknown):
         return {}
-    return memo.grouped("by tree", runs, lambda run: run.tree if run.id.kind is RunKind.CHECK else None)
+    return memo.grouped("by tree", RunKind.CHECK, runs, attrgetter("tree"))
 
 
 def reviews(runs: Mapping[RunId, Run] | Unknown, memo: Memo) -> Mapping[TaskId, tuple[Run, ...]] | Unknown:
     """Runs of reviewers, by their tasks."""
     if isinstance(runs, Unknown):
         return runs
-    return memo.grouped("reviews", runs, lambda run: run.task if run.id.kind is RunKind.REVIEW else None)
+    return memo.grouped("reviews", RunKind.REVIEW, runs, attrgetter("task"))
 
 
 def _red(runs: Iterable[Run], spec: EpicSpec) -> Iterator[Run]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
-from reconciler.model.names import RunId, Sha, TaskId
+from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Candidate, Chain, Conflict, Run, Touched, Unknown
 from reconciler.model.values import replace
 
@@ -63,35 +63,40 @@ class Memo(Struct):
         self._last.pop(name, None)
 
     def grouped(
-        self, name: str, runs: Mapping[RunId, Run], key: Callable[[Run], K | None]
+        self, name: str, kind: RunKind, runs: Mapping[RunId, Run], key: Callable[[Run], K | None]
     ) -> Mapping[K, tuple[Run, ...]]:
-        """Runs by a key of theirs (None: left out), each group by number. Only groups in which one changed are made again."""
+        """Runs of a kind by a key of theirs (None: left out), each group by number. Only groups in which one changed are made
+        again."""
         before, groups = self._last.get(name, _NEVER)
         if before[0] is runs:
             same: Mapping[K, tuple[Run, ...]] = groups
             return same
         if before[0] is None:
-            self._last[name] = (runs,), (made := _grouped(runs.values(), key))
+            self._last[name] = (runs,), (made := _grouped([run for run in runs.values() if run.id.kind is kind], key))
             return made
         known: Mapping[RunId, Run] = before[0]
-        changed = [run for id, run in runs.items() if known.get(id) is not run]
-        gone = [run for id, run in known.items() if id not in runs]
+        changed = [run for id, run in runs.items() if known.get(id) is not run and id.kind is kind]
+        gone = [run for id, run in known.items() if id not in runs and id.kind is kind]
         self._last[name] = (runs,), (made := _regrouped(groups, changed, gone, key))
         return made
 
 
 def _grouped(runs: Iterable[Run], key: Callable[[Run], K | None]) -> dict[K, tuple[Run, ...]]:
     """Each group by number. Of thousands most are alone in theirs."""
-    found: dict[K, list[Run]] = {}
+    found: dict[K, tuple[Run, ...]] = {}
+    more: dict[K, list[Run]] = {}
     for run in runs:
         of = key(run)
         if of is None:
             continue
-        if of in found:
-            found[of].append(run)
+        if of not in found:
+            found[of] = (run,)
+        elif of in more:
+            more[of].append(run)
         else:
-            found[of] = [run]
-    return {of: tuple(sorted(group, key=_number) if len(group) > 1 else group) for of, group in found.items()}
+            more[of] = [*found[of], run]
+    found.update((of, tuple(sorted(group, key=_number))) for of, group in more.items())
+    return found
 
 
 def _number(run: Run) -> int:
