@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import gc
 import importlib
@@ -108,8 +109,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
     gc.set_threshold(COLLECT_AFTER)
     signal.signal(signal.SIGTERM, _end)
+    ended: list[int] = []
+    atexit.register(_leave, ended)  # what is registered first is called last
     with streams.standard():
-        sys.exit(called(sys.argv[1:] if argv is None else argv))
+        ended.append(called(sys.argv[1:] if argv is None else argv))
+        sys.exit(ended[0])
+
+
+def _leave(ended: Sequence[int]) -> None:
+    """End here, where a command came to its end: to take thousands of objects apart takes a tenth of its time."""
+    if ended:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended[0])
 
 
 def _imported(name: str) -> Any:
