@@ -197,14 +197,17 @@ class Archive:
             return
         if self._seen is None or self._seen[0] != found[0]:
             self._last, self._runs, self._since = 0, {}, {}
-        query = "SELECT id, kind, subject, n, form, value FROM run WHERE id > ? ORDER BY id"
+        # Only what is needed of a row: there are thousands, and what a run says names it.
+        query = "SELECT id, CASE WHEN n AND form = ? THEN value END FROM run WHERE id > ? ORDER BY id"
         runs, since, last = {}, {}, self._last
         with self._sqlite(found[0]) as db:
-            for row, kind, subject, n, form, value in db.execute(query, (self._last,)):
-                last = row
+            for last, value in db.execute(query, (FORM, self._last)):
+                if run := _decoded(value) if value is not None else None:
+                    runs[run.id] = same.get(run.id, run) if same else run
+                    continue
+                ((kind, subject, n),) = db.execute("SELECT kind, subject, n FROM run WHERE id = ?", (last,))
                 if n:
-                    run = same.get(RunId(RunKind(kind), subject, n)) if same else None
-                    run = run or self._run(kind, subject, n, form, value)
+                    run = self._derive(RunId(RunKind(kind), subject, n))
                     runs[run.id] = run
                 elif kind == RunKind.WORK and (point := self._point(subject)):
                     since[TaskId(subject)] = point
@@ -212,14 +215,6 @@ class Archive:
         self._runs = {**self._runs, **runs} if runs else self._runs
         self._since = {**self._since, **since} if since else self._since
         self._last, self._seen = last, found
-
-    def _run(self, kind: str, subject: str, n: int, form: str, value: bytes) -> Run:
-        try:
-            if form == FORM:
-                return _decoded(value)
-        except msgspec.DecodeError:
-            pass
-        return self._derive(RunId(RunKind(kind), subject, n))
 
     def _point(self, subject: str) -> RetryPoint | None:
         kept = self.files(RunKind.WORK, subject, 0, SINCE).get(SINCE)
@@ -298,8 +293,12 @@ def _encoded(run: Run) -> bytes:
     return msgspec.json.encode({n: value for n, default in _FIELDS if (value := getattr(run, n)) != default})
 
 
-def _decoded(value: bytes) -> Run:
-    run = _RUN.decode(value)
+def _decoded(value: bytes) -> Run | None:
+    """What a program of this version wrote; None for what it did not."""
+    try:
+        run = _RUN.decode(value)
+    except msgspec.DecodeError:
+        return None
     # Thousands of them stay in memory: what others say too is there once.
     if run.id.subject == run.task:
         _set(run, "id", RunId(run.id.kind, sys.intern(run.task), run.id.n))
