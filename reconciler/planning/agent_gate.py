@@ -37,17 +37,18 @@ def agent_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
     bounded = spec.budget.usd is not None or spec.budget.tokens is not None
     if bounded and (words := used_up(spec.budget, spend_of(spec, observed))):
         return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
-    own, sharing = _ended(spec, observed, (observed.runs,)), _ended(spec, observed, _sources(spec, observed))
+    own = _ended(spec, observed, (observed.runs,))
+    sharing = _ended(spec, observed, _sources(spec, observed)) if _shares(spec) else own
     return _limited(spec, sharing, observed.at) or _broken(own, observed) or _resting(spec, sharing, observed.at)
 
 
 def unproven(spec: EpicSpec, observed: Observed) -> Gate | None:
     """What the newest agent could not work for, until another is seen to work: that it may be tried again, or is, ends nothing."""
-    sources = _sources(spec, observed)
-    ended = _ended(spec, observed, sources)
+    ended = _ended(spec, observed, _sources(spec, observed))
     if not ended or not _met_trouble(ended[0]) or _from_the_future(ended[0], spec, observed.at):
         return None
-    since = (run for run in _every(sources) if run.manifest == spec.name and run.alive and run.started_at)
+    alive = (*observed.live.agents, *(observed.live.reviews if _shares(spec) else ()))
+    since = (run for run in alive if run.manifest == spec.name)
     if any(run.started_at and run.started_at >= _end(ended[0]) and _works(run, observed.at) for run in since):
         return None
     return _reason(ended[0]), why(spec, ended[0]), None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reconciler.model.desired import EpicSpec
-from reconciler.model.observed import Observed, Room, Unknown
+from reconciler.model.observed import Observed, Room
 
 QUEUED_AUTO = 8  # of what an engine places: the rest it would only have waiting
 STAGED_AUTO = 4  # of what a forge runs nobody here knows how many it has room for
@@ -38,11 +38,6 @@ def _auto(spec: EpicSpec, observed: Observed) -> int:
 
 
 def _free(observed: Observed) -> int:
-    counts = (
-        0
-        if isinstance(source, Unknown)
-        else sum(run.alive and not run.commit and not run.where for runs in source.values() for run in runs)
-        for source in (observed.checks, observed.runs)
-    )
-    checks, agents = counts
-    return left(observed.room, checks=checks, agents=agents)
+    here = [run for run in observed.live.checks if not run.commit and not run.where]
+    agents = sum(not run.where for run in observed.live.agents)
+    return left(observed.room, checks=len(here), agents=agents)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 
 from reconciler.model.desired import EpicSpec, MergeMode
 from reconciler.model.names import RunKind, TaskId
@@ -81,9 +82,8 @@ def alive(spec: EpicSpec, observed: Observed) -> tuple[Run, ...]:
 
 def every_alive(observed: Observed) -> Iterator[Run]:
     """What runs, of all manifests; nothing of a source that is silent."""
-    sources = (observed.runs, observed.reviews, observed.checks)
-    found = (run for source in sources if not isinstance(source, Unknown) for runs in source.values() for run in runs)
-    return (run for run in found if run.alive)
+    live = observed.live
+    return chain(live.agents, live.reviews, live.checks)
 
 
 def limits(spec: EpicSpec, alive: Iterable[Run], now: datetime) -> Iterator[datetime]:

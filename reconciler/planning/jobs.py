@@ -94,10 +94,11 @@ def jobs(
     mine |= {id: index.graph[id] for id in owned.keys() - mine.keys() if owned[id] == spec.name}
     above = epic_tasks.epic.id if epic_tasks.epic else None
     # First: of thousands that are closed, few have to be put in order.
+    begun = _begun(observed)
     left = (
         t
         for t in mine.values()
-        if not t.closed or (owned[t.id] == spec.name and (remote or _something_left(t, observed)))
+        if not t.closed or (owned[t.id] == spec.name and (remote or begun is None or t.id in begun or left_over(t)))
     )
     # Of thousands most are as they were: what is done for each of them is a glance at these.
     blocked, deferred, recalled, name = index.blocked, index.below_deferred, recall.of(spec.name), spec.name
@@ -189,18 +190,16 @@ def _has_yet_to_land(id: TaskId, spec: EpicSpec, observed: Observed, index: Inde
     return _job(task, spec, observed).finished_by_agent
 
 
-def _something_left(closed: Task, observed: Observed) -> bool:
-    """True when a closed task may still want something; silence of a source is no sign that nothing is left."""
-    task, worktrees, branches = closed.id, observed.worktrees, observed.branches
-    pulls, runs = observed.pull_requests, observed.runs
-    if isinstance(worktrees, Unknown) or isinstance(branches, Unknown):
-        return True
-    if isinstance(pulls, Unknown) or isinstance(runs, Unknown) or task in worktrees or task in branches:
-        return True
-    pull = pulls.get(task)
-    if pull is not None and (pull.closed_at is None or pull.left is not None):
-        return True
-    return any(run.alive for run in runs.get(task, ())) or bool(left_over(closed))
+def _begun(observed: Observed) -> frozenset[TaskId] | None:
+    """The tasks of which something is there that may want something still when they are closed; None where a source is silent,
+    which is no sign that nothing is left."""
+    worktrees, branches, pulls = observed.worktrees, observed.branches, observed.pull_requests
+    if isinstance(worktrees, Unknown) or isinstance(branches, Unknown) or isinstance(pulls, Unknown):
+        return None
+    if isinstance(observed.runs, Unknown):
+        return None
+    offered = [task for task, pull in pulls.items() if pull.closed_at is None or pull.left is not None]
+    return frozenset().union(worktrees, branches, offered, (run.task for run in observed.live.agents))
 
 
 def _upon(

@@ -164,7 +164,7 @@ def _ask_the_base(base: str, acting: list[Job], decisions: Decisions, free: int)
 def _checks_alive(observed: Observed, specs: Mapping[str, EpicSpec]) -> int:
     if isinstance(observed.checks, Unknown):
         return sum(check_slots([spec], observed) for spec in specs.values())
-    return sum(run.alive for runs in observed.checks.values() for run in runs if run.manifest in specs)
+    return sum(run.manifest in specs for run in observed.live.checks)
 
 
 def _within_slots(decisions: Decisions, desired: Desired, observed: Observed, order: StartOrder) -> None:
@@ -223,6 +223,4 @@ def _in_turn(wishes: Mapping[str, list[Job]], observed: Observed) -> list[Job]:
 
 
 def _live(observed: Observed) -> Iterator[Run]:
-    for source in (observed.runs, observed.reviews):
-        if not isinstance(source, Unknown):
-            yield from (run for runs in source.values() for run in runs if run.alive)
+    return chain(observed.live.agents, observed.live.reviews)

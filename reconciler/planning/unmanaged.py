@@ -38,7 +38,7 @@ def begun(observed: Observed, covered: Collection[TaskId], index: Index) -> froz
         for id, task in index.graph.items()
         if (task.assignee == us and task.status == "in_progress") or TAKEN in task.labels
     }
-    alive = _alive(observed)
+    alive = {run.task for run in observed.live.agents}
     left = _left(observed)
     unfinished = alive | _offered(observed) | {id for id in left if unlanded(id, observed)}
     return frozenset(
@@ -89,12 +89,6 @@ def _offered(observed: Observed) -> frozenset[TaskId]:
     if isinstance(observed.pull_requests, Unknown):
         return frozenset()
     return frozenset(id for id, pull in observed.pull_requests.items() if pull.state is PullState.OPEN)
-
-
-def _alive(observed: Observed) -> frozenset[TaskId]:
-    if isinstance(observed.runs, Unknown):
-        return frozenset()
-    return frozenset(id for id, runs in observed.runs.items() if any(run.alive for run in runs))
 
 
 def _how_it_stands(job: Job) -> Waiting:

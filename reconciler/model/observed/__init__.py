@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cached_property
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -61,7 +63,15 @@ Chain = tuple[Sha, tuple[MergeStep, ...]]
 """A tip of a base, and heads that land on it one after the other."""
 
 
-class Observed(Struct, frozen=True, kw_only=True):
+class Live(Struct, frozen=True, kw_only=True):
+    """The runs that are alive, of sources that answered."""
+
+    agents: tuple[Run, ...]
+    reviews: tuple[Run, ...]
+    checks: tuple[Run, ...]
+
+
+class Observed(Struct, frozen=True, kw_only=True, dict=True):
     """One look at the world. Each source is whole or Unknown; what is asked per task may be Unknown for that task."""
 
     at: datetime
@@ -123,6 +133,11 @@ class Observed(Struct, frozen=True, kw_only=True):
     room: Room = field(default_factory=Room)  # what is free where runs start
     replaced: str | None = None  # whose program was replaced under it, where that is who acts here
 
+    @cached_property
+    def live(self) -> Live:
+        """What is alive of thousands of runs that ended: found once."""
+        return Live(agents=_alive(self.runs), reviews=_alive(self.reviews), checks=_alive(self.checks))
+
     def base_tree(self, base: str) -> Sha | Unknown | None:
         """The tree of a base as it is."""
         recent = self.recent.get(base, ())
@@ -158,6 +173,10 @@ class Imprecise(Struct, frozen=True, kw_only=True):
 
     def __bool__(self) -> bool:
         return bool(self.bases or self.merges or self.folds or self.touched or self.past)
+
+
+def _alive(source: Mapping[Any, tuple[Run, ...]] | Unknown) -> tuple[Run, ...]:
+    return () if isinstance(source, Unknown) else tuple([run for runs in source.values() for run in runs if run.alive])
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -229,6 +248,7 @@ __all__ = [
     "Judged",
     "Landing",
     "LastWords",
+    "Live",
     "MergeStep",
     "Observed",
     "Occupant",
