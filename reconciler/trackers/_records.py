@@ -19,6 +19,7 @@ from reconciler.model.observed import Task
 from reconciler.model.ports import Change, NewTask
 
 Record = dict[str, Any]
+_Targets = tuple[tuple[TaskId, ...], tuple[TaskId, ...], tuple[TaskId, ...]]
 
 STATUSES = ("open", "in_progress", "blocked", "deferred", "closed")
 BLOCKING = ("blocks", "conditional-blocks")
@@ -26,6 +27,7 @@ TITLE_MAX = 500  # every Beads refuses longer ones
 WRITER = "reconcile"
 # Messages, gates and the like are traffic between programs; Beads never offers them as work.
 _TRAFFIC = {"merge-request", "gate", "molecule", "message", "agent", "role", "rig"}
+_NO_TARGETS: _Targets = (), (), ()
 _NO_LABELS = frozenset[str]()  # shared: an empty set is as large as one of four
 # The order in which Beads writes the keys: a new one goes where it would stand.
 _ORDER = (
@@ -46,7 +48,8 @@ def task_of(record: Record) -> Task:
     """
     if not isinstance(record["id"], str):
         raise ValueError("its id is not text")
-    edges = [(_type_of(edge), TaskId(_text(edge["depends_on_id"]))) for edge in _edges(record)]
+    edges = _edges(record)
+    parents, blockers, waits_for = _targets(edges) if edges else _NO_TARGETS
     type = _word(record.get("issue_type")) or "task"
     return Task(
         id=TaskId(_word(record["id"])),
@@ -67,9 +70,9 @@ def task_of(record: Record) -> Task:
         closed_by_session=_text(record.get("closed_by_session")),
         held_back=type in _TRAFFIC
         or bool(record.get("pinned") or record.get("ephemeral") or record.get("is_template")),
-        parents=tuple([target for kind, target in edges if kind == "parent-child"]),
-        blockers=tuple([target for kind, target in edges if kind in BLOCKING]),
-        waits_for=tuple([target for kind, target in edges if kind == "waits-for"]),
+        parents=parents,
+        blockers=blockers,
+        waits_for=waits_for,
     )
 
 
@@ -99,6 +102,8 @@ def _status(record: Record) -> str:
 
 
 def _priority(value: object) -> int:
+    if type(value) is int and 0 <= value <= 4:
+        return value
     if isinstance(value, str) and value.upper().removeprefix("P") in ("0", "1", "2", "3", "4"):
         return int(value[-1])
     return min(max(int(value), 0), 4) if isinstance(value, (int, float)) and not isinstance(value, bool) else 2
@@ -109,14 +114,13 @@ def _labels(record: Record) -> frozenset[str]:
     if not found:
         return _NO_LABELS
     listed = found if isinstance(found, list) else [found]
-    labels = frozenset([_word(label) for label in listed if isinstance(label, str) and label])
-    return _shared(labels) if labels else _NO_LABELS
+    return _shared(tuple([label for label in listed if isinstance(label, str)]))
 
 
 @lru_cache(1024)
-def _shared(labels: frozenset[str]) -> frozenset[str]:
-    """The one that is equal. Many tasks have the same few, and a set is larger than what is in it."""
-    return labels
+def _shared(labels: tuple[str, ...]) -> frozenset[str]:
+    """The one that was made of the same. Many tasks have the same few, and a set is larger than what is in it."""
+    return frozenset([word for label in labels if (word := _word(label))]) or _NO_LABELS
 
 
 def _date(value: object) -> datetime | None:
@@ -146,6 +150,16 @@ def _edges(record: Record) -> list[Record]:
     if not isinstance(edges, list) or not all(_is_edge(edge) for edge in edges):
         raise ValueError(f"{record['id']!r}: its dependencies are not a list of edges")
     return edges
+
+
+def _targets(edges: list[Record]) -> _Targets:
+    """The parents, the blockers, and what is waited for."""
+    named = [(_type_of(edge), TaskId(_text(edge["depends_on_id"]))) for edge in edges]
+    return (
+        tuple([target for kind, target in named if kind == "parent-child"]),
+        tuple([target for kind, target in named if kind in BLOCKING]),
+        tuple([target for kind, target in named if kind == "waits-for"]),
+    )
 
 
 def _is_edge(edge: object) -> bool:
