@@ -36,6 +36,8 @@ FILES = 200
 SETTLES_S = 1.2  # sources that were changed within this time are read again by whoever is careful
 BEGUN = datetime.now(UTC) - timedelta(days=3)
 COMMITS = 'echo work > "$RECONCILE_TASK.txt" && git add . && git commit -qm "Do $RECONCILE_TASK"'
+# A trivial task leaves six objects, and the commits of agents have git pack objects and refs once there are 6,700 new ones.
+PACKED_AFTER = 1_100
 STAYS = "exec sleep 100000"
 
 
@@ -89,10 +91,14 @@ class Scene:
 
     def history(self, done: list[str]) -> None:
         """What tasks leave that landed: a commit on the base, a pull request, the folder and the locks of a run."""
-        first = self.repo.head()
-        # Only the first commit names its parent: the others follow what this very stream has made.
-        stream = "".join(_landed(first, PrNumber(n), TaskId(id), follow=n == 1) for n, id in enumerate(done, 1))
-        self._import(f"{stream}done\n")
+        first, packed = self.repo.head(), max(len(done) - PACKED_AFTER, 0)
+        rows = [(PrNumber(n), TaskId(id)) for n, id in enumerate(done, 1)]
+        for part in filter(None, (rows[:packed], rows[packed:])):
+            # Only the first commit names its parent: the others follow what this very stream has made.
+            landed = (_landed(first, *row, follow=row is part[0]) for row in part)
+            self._import("".join(landed) + "done\n")
+            if part[-1][0] == packed:
+                self.repo.git("pack-refs", "--all")
         self.repo.git("reset", "--quiet", "--hard", "main")
         for id in done:
             self._ended_run(TaskId(id), first)
@@ -258,7 +264,7 @@ def _landed(first: Sha, number: PrNumber, task: TaskId, *, follow: bool) -> str:
     )
     text = message.of_landing(f"Do {task}", "", task, first)
     file = f"M 100644 inline done/{task}\ndata 5\nwork\n\n"
-    on_base = _commit("refs/heads/main", at, text, f"from {first}\n{file}" if follow else file)
+    on_base = _commit("refs/heads/main", at, text, f"from refs/heads/main^0\n{file}" if follow else file)
     return on_base + _commit(f"refs/reconcile/pr/{number}", at, record.encode(kept), f"from {first}\n")
 
 
