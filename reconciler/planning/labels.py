@@ -15,7 +15,7 @@ SOLO = "solo"  # a person's: nothing is tested or lands together with it
 PRIORITIES = ("0", "1", "2", "3", "4")
 PRIORITY = "priority:"  # a person's: with 0 to 4, its place in the line of its base, whatever the task's own priority
 OURS = frozenset({*PHASES, NEEDS_HUMAN, STOPPED, TAKEN})
-_PASSING = OURS - {MERGED}
+_PASSING, _NONE = OURS - {MERGED}, frozenset[str]()
 
 
 def line_priority(task: Task) -> int:
@@ -29,5 +29,5 @@ def left_over(task: Task) -> frozenset[str]:
     if task.status == "tombstone":
         return frozenset()  # it was deleted: nobody can write to it any more
     if MERGED in task.labels:
-        return task.labels & _PASSING
+        return _NONE if _PASSING.isdisjoint(task.labels) else task.labels & _PASSING
     return frozenset(label for label in task.labels if label in OURS or label.startswith("pr:"))

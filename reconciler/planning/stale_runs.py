@@ -24,8 +24,8 @@ def checks(view: EpicView) -> Iterator[Action]:
     if isinstance(observed.checks, Unknown) or any(isinstance(source, Unknown) for source in sources):
         return
     wanted = _wanted(view)
-    for subject, runs in sorted(observed.checks.items()):
-        last = runs[-1]
+    for subject in sorted({run.id.subject for run in observed.live.checks if run.manifest == name}):
+        last = observed.checks[subject][-1]
         if last.manifest != name or not last.alive or last.exit is not None or last.commit:
             continue
         if subject not in wanted and last.id not in view.tested:
