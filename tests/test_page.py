@@ -129,6 +129,17 @@ def test_a_task_shows_what_its_reviewers_said() -> None:
     assert "Reviews" not in page_of(entry())
 
 
+def test_what_a_run_printed_stays_on_an_open_page_when_it_ends() -> None:
+    work = {**reviewed(None, None), "id": "work/x-1/1", "attempt": 1}
+    before, after = (
+        flat(task.view(entry(), "work", (), Details(runs=[each], log="work/x-1/1"), Viewer()))
+        for each in (work, {**work, "state": "ended", "endedAt": AT})
+    )
+    change = patch(before, after)
+    assert "live" in before.heads["b-log-head"] and "live" not in change["heads"]["b-log-head"]
+    assert not any("<pre id" in text for text in (*change["heads"].values(), *change.get("items", {}).values()))
+
+
 def test_words_about_a_pull_request_are_apart() -> None:
     told = html(pull(entry({"checks": "pending", "review": "rejected"})))
     assert ">#3</span> <" in told and ">checks pending</span> <" in told

@@ -10,7 +10,7 @@ import htpy as h
 
 from reconciler.render import acts, safe
 from reconciler.render.details import Details
-from reconciler.render.page.layout import Block, View
+from reconciler.render.page.layout import Block, View, html
 from reconciler.render.page.pieces import (
     Viewer,
     ago,
@@ -50,7 +50,7 @@ def view(entry: Entry, manifest: str, blockers: Sequence[str], found: Details, v
             kind="reviews wide",
             head=_reviews(found.runs, (entry["pullRequest"] or {}).get("notCounted", {})),
         ),
-        Block(id="b-log", kind="log wide", head=_log(found, live is not None)),
+        Block(id="b-log", kind="log wide", head=_log(found, live is not None), items=_lines(found)),
         Block(id="b-runs", kind="runs", head=[h.h2["Runs"], runs_table(found.runs, entry["id"], found.log)]),
         Block(id="b-text", kind="text", head=_text(found)),
         Block(id="b-diff", kind="diff wide", head=_diff(found.diff, entry)),
@@ -190,10 +190,14 @@ def _comment(each: Mapping[str, Any]) -> h.Element:
 def _log(found: Details, alive: bool) -> h.Node:
     if not found.log:
         return [h.h2["Log"], h.p(".empty")["No agent has run yet."]]
-    return [
-        h.h2["Log ", h.span(".mono.n")[found.log], tag("live", "busy") if alive else None],
-        h.pre("#log", role="log", tabindex="0", aria_label="What the run printed"),
-    ]
+    return h.h2["Log ", h.span(".mono.n")[found.log], tag("live", "busy") if alive else None]
+
+
+def _lines(found: Details) -> dict[str, str]:
+    """Where the page puts what the run printed: apart from the head, which is replaced when the run ends."""
+    if not found.log:
+        return {}
+    return {"log": html(h.pre("#log", role="log", tabindex="0", aria_label="What the run printed"))}
 
 
 def _diff(diff: str | None, entry: Entry) -> h.Node:
