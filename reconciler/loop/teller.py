@@ -1,7 +1,8 @@
 """Tells people what a plan has to tell: what is due goes to a program of its own, and nobody waits for it.
 
 One program a recipient at a time, known by a kernel lock that it holds: killed at any instant, what it did not record is sent
-by the next one. So each message comes once, and once more where its sender was killed between sending and recording.
+by the next one. So each message comes once, and once more where its sender was killed between sending and recording. Where
+nobody looks again, another program waits for the sender of this moment in our place: `reconciler.loop.last_word`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from reconciler.system import file_lock, shell
 from reconciler.system.messenger import Message, hindrance
 from reconciler.system.notified import Line, Notified
 
-LAST_S = 5.0
+SENDER, WAITING = "reconciler.system.messenger", "reconciler.loop.last_word"
 UNRECORDED = timedelta(minutes=5)
 
 Conditions = Mapping[str, Sequence[Mapping[str, str]]]
@@ -52,12 +53,16 @@ class Teller(Struct, kw_only=True):
         current = {notice.key for each in found.values() for notice in each}
         self.record.shorten(lambda line: not current.isdisjoint(line.get("keys") or ()))
         for letter in due(specs, found, self.known(), now, closing=closing):
-            with self._locked(letter.to, LAST_S if closing else 0.0) as lock:
+            with self._lock(letter.to) as (lock, free):
                 # What its last sender recorded since is known only once that has let go of the lock.
                 again = [each for each in due(specs, found, self.known(), now, closing=closing) if each.to == letter.to]
-                if lock is not None and again and not self._unrecorded(again[0], now):
+                if not again or self._unrecorded(again[0], now):
+                    continue
+                if free:
                     self._begun[letter.to] = now, again[0]
-                    self._start(again[0], lock)
+                    self._start(SENDER, to_builtins(message_of(again[0])), lock)
+                elif closing:
+                    self._start(WAITING, to_builtins(again[0]), lock)
 
     def known(self) -> Told:
         """What is recorded; read again only where that changed."""
@@ -71,28 +76,28 @@ class Teller(Struct, kw_only=True):
         at, before = self._begun.get(letter.to, (now, None))
         return before == letter and timedelta() <= now - at < UNRECORDED
 
-    def _start(self, letter: Letter, lock: int) -> None:
+    def _start(self, program: str, message: object, lock: int) -> None:
         with tempfile.TemporaryFile(dir=self.state) as job:
-            fields = {"state": str(self.state), "message": to_builtins(message_of(letter))}
+            fields = {"state": str(self.state), "message": message}
             job.write(json.dumps(fields).encode())
             job.flush()
             job.seek(0)
-            argv = [sys.executable, "-P", "-m", "reconciler.system.messenger", str(job.fileno()), str(lock)]
+            argv = [sys.executable, "-P", "-m", program, str(job.fileno()), str(lock)]
             shell.start_detached(argv, env=self.environ, cwd="/", pass_fds=[job.fileno(), lock])
 
     @contextmanager
-    def _locked(self, to: str, patience_s: float) -> Iterator[int | None]:
-        """The recipient's lock, which passes on to whom it is given; None while the last message is on its way."""
+    def _lock(self, to: str) -> Iterator[tuple[int, bool]]:
+        """The recipient's lock, which passes on to whom it is given, and whether it is ours: not while a message is on its way."""
         folder = self.state / "locks"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(folder / f"notify-{to}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            file_lock.take(fd, patience_s)
+            file_lock.take(fd, 0.0)
             free = True
         except BlockingIOError:
             free = False
         try:
-            yield fd if free else None
+            yield fd, free
         finally:
             os.close(fd)
 

@@ -147,6 +147,15 @@ def due(
     return list(letters.values())
 
 
+def left(letter: Letter, record: Told, now: datetime) -> Letter | None:
+    """What of a letter its recipient does not know by now; None where there is nothing, or it can't be reached for now."""
+    rest = tuple(notice for notice in letter.notices if not _knows(record, letter.to, notice, now))
+    missed = record.missed.get(letter.to)
+    if not rest or _rests(missed, now):
+        return None
+    return Letter(to=letter.to, rule=letter.rule, notices=rest, tries=missed.tries if missed else 0)
+
+
 def told_of(lines: Iterable[Mapping[str, object]]) -> Told:
     """What the record says, oldest line first. What makes no sense in it is left out."""
     sent: dict[tuple[str, str], datetime] = {}

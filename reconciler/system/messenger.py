@@ -106,16 +106,20 @@ def _without_secrets(text: str, message: Message, environ: Mapping[str, str]) ->
     return text
 
 
-def main(argv: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Send what stands in the file, and write into the record how that went."""
-    with open(int(argv[1]), "rb") as file:
-        job = json.load(file)
-    message, record = Message(**job["message"]), Notified(Path(job["state"]))
+def send(message: Message, record: Notified, environ: Mapping[str, str]) -> None:
+    """Send it, and write into the record how that went."""
     why = deliver(message, environ)
     if why is None:
         record.sent(message.to, message.keys)
     else:
         record.missed(message.to, message.keys, why, message.tries + 1)
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Send what stands in the file."""
+    with open(int(argv[1]), "rb") as file:
+        job = json.load(file)
+    send(Message(**job["message"]), Notified(Path(job["state"])), environ)
 
 
 if __name__ == "__main__":

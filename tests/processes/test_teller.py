@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 import worlds
-from msgspec import to_builtins
 from waiting import until
 from worlds import a_run, a_task, an_epic, seen, wanted
 
-from reconciler.loop.teller import Teller, message_of
+from reconciler.loop.teller import Teller
 from reconciler.model.notify import Notify, Telling
+from reconciler.model.observed import Observed
 from reconciler.model.values import replace
 from reconciler.planning.planner import plan
 from reconciler.system import messenger, shell
@@ -28,6 +28,10 @@ from reconciler.system.notified import Notified
 
 EVERYTHING = tuple(Telling)
 HANDED = seen(a_task(status="blocked", labels=("needs-human",)), runs={"x-1": (a_run(),)})
+BOTH = seen(
+    *(a_task(id, status="blocked", labels=("needs-human",)) for id in ("x-1", "x-2")),
+    runs={id: (a_run(id),) for id in ("x-1", "x-2")},
+)
 
 
 class Somebody:
@@ -44,9 +48,16 @@ class Somebody:
         """As after a restart: nothing is remembered."""
         return Teller(state=self.state, environ=self.environ, record=Notified(self.state))
 
-    def tell(self, teller: Teller | None = None, at: datetime = worlds.NOW, *, closing: bool = False) -> Teller:
+    def tell(
+        self,
+        teller: Teller | None = None,
+        at: datetime = worlds.NOW,
+        *,
+        closing: bool = False,
+        observed: Observed = HANDED,
+    ) -> Teller:
         teller = teller or self.teller()
-        decided = plan(wanted(replace(an_epic(), notify=(self.rule,))), HANDED)
+        decided = plan(wanted(replace(an_epic(), notify=(self.rule,))), observed)
         teller.tell(decided, {}, at, closing=closing)
         return teller
 
@@ -108,7 +119,7 @@ def test_a_sender_that_is_killed_after_it_sent_costs_one_message_more_and_no_thi
 
     job = somebody.state / "job"
     decided = plan(wanted(replace(an_epic(), notify=(somebody.rule,))), HANDED)
-    monkeypatch.setattr(Teller, "_start", lambda self, letter, lock: job.write_text(_job_of(self, letter)))
+    monkeypatch.setattr(Teller, "_start", lambda self, _program, message, _lock: job.write_text(_job(self, message)))
     somebody.teller().tell(decided, {}, worlds.NOW)
     with monkeypatch.context() as patched, pytest.raises(KilledError):
         patched.setattr(Notified, "sent", die)
@@ -134,6 +145,29 @@ def test_a_recipient_that_hangs_delays_nothing_and_is_asked_by_one_sender(somebo
     for pid in _senders(somebody):
         os.kill(pid, signal.SIGKILL)
     _end_sleepers(somebody)
+
+
+def test_a_recipient_that_hangs_keeps_no_watch_from_ending_and_hears_the_rest_afterwards(somebody: Somebody) -> None:
+    held = somebody.state / "held"
+    held.touch()
+    waits = 'echo "$1" >> "$INBOX"; while [ -e "$HELD" ]; do sleep 0.05; done'
+    somebody.environ["HELD"] = str(held)
+    somebody.rule = replace(somebody.rule, run=("sh", "-c", waits, "sh", "{message}"))
+    teller = somebody.tell()
+    until(somebody.got)
+
+    begun = time.monotonic()
+    somebody.tell(teller, closing=True)
+    somebody.tell(teller, closing=True, observed=BOTH)
+    took = time.monotonic() - begun
+    held.unlink()
+    somebody.settled()
+
+    assert took < 3
+    assert ["x-1" in line for line in somebody.got()] == [True, False] and "x-2" in somebody.got()[1]
+    somebody.tell(closing=True, observed=BOTH)
+    somebody.settled()
+    assert len(somebody.got()) == 2
 
 
 def test_a_recipient_that_fails_is_recorded_with_why_and_tried_again_later(somebody: Somebody) -> None:
@@ -258,8 +292,8 @@ def test_without_apprise_it_is_said_what_to_install(somebody: Somebody, tmp_path
     assert why and "pip install reconcile[notify]" in why
 
 
-def _job_of(teller: Teller, letter: Any) -> str:
-    return json.dumps({"state": str(teller.state), "message": to_builtins(message_of(letter))})
+def _job(teller: Teller, message: Any) -> str:
+    return json.dumps({"state": str(teller.state), "message": message})
 
 
 def _senders(somebody: Somebody) -> list[int]:
