@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from reconciler.cli.facts import landings
 from reconciler.render.acts import ACTS, Click, asked
 from reconciler.render.board import column_of
 from reconciler.render.details import Details
-from reconciler.render.page import task, timeline
+from reconciler.render.page import task, timeline, tree
 from reconciler.render.page.layout import Block, View, flat, html, patch
 from reconciler.render.page.overview import Overview
 from reconciler.render.page.pieces import Viewer, pull, task_link
@@ -197,6 +198,45 @@ def test_the_timeline_says_what_its_colours_mean() -> None:
     now = datetime.fromisoformat(AT)
     head = html(timeline.view([{**reviewed(None, AT), "task": "x-1"}], {}, {"x-1": AT}, "", "", now).blocks[0].head)
     assert all(f'class="key {kind}"' in head for kind in ("work", "check", "review", "bad", "limit", "landed"))
+
+
+@pytest.mark.parametrize("hours", [float(each) for each in timeline.SPANS])
+def test_the_timeline_is_read_off_round_times(hours: float) -> None:
+    now = datetime.fromisoformat("2026-01-01T13:37:11+05:30")
+    found = timeline.ticks(now - timedelta(hours=hours), now)
+    steps = {later - at for at, later in pairwise(found)}
+    assert 2 <= len(found) <= timeline.TICKS_MAX and len(steps) == 1 and found[-1] <= now
+    assert all(each.second == 0 and each.minute % min(max(steps).seconds // 60 or 60, 60) == 0 for each in found)
+
+
+def test_a_change_of_a_suspended_manifest_is_not_about_to_land() -> None:
+    held = {"reason": "Suspended", "message": "nothing is done"}
+    assert (
+        column_of(entry(waiting=held)) == "waiting" and column_of(entry(waiting=held, run=run("check"))) == "checking"
+    )
+
+
+def test_a_button_asks_for_a_click_only_where_somebody_waits_for_it() -> None:
+    asks = {"reason": "AwaitingApproval", "message": "waiting for approval"}
+    filled, plain = (f'<button class="{kind}" form="act" name="do" value="approve' for kind in ("act go", "act"))
+    assert filled in page_of(entry(waiting=asks)) and plain not in page_of(entry(waiting=asks))
+    assert filled not in page_of(entry()) and plain in page_of(entry())
+
+
+def tree_of(found: dict[str, Any], *runs: dict[str, Any], **landed: str) -> str:
+    part = {"status": {"tasks": [entry(), found], "spend": found["spend"]}, "blockers": {found["id"]: ["x-1"]}}
+    spec = {"spec": {"base": "main", "suspended": False}}
+    shown = tree.view("work", part | spec, {found["id"]: list(runs)}, landed, "")
+    return next(block.items[f"n-{found['id']}"] for block in shown.blocks if block.items)
+
+
+def test_the_tree_says_who_said_yes_what_a_review_came_to_and_when_it_landed() -> None:
+    no = {"verdict": "request_changes", "summary": "too hasty", "risk": None, "comments": []}
+    merged = {"state": "merged", "approvedBy": ["person"]}
+    shown = tree_of(entry(merged, id="x2", phase="merged", status="closed"), reviewed(no, AT), x2=AT)
+    for words in ("asks for changes", "approved</span> by a person", f'landed</span> <time datetime="{AT}"'):
+        assert words in shown
+    assert '/task/x2?run=review%2Fx-1%2F1"' in shown and ">Do x</a>" in shown
 
 
 def test_what_landed_beneath_another_has_landed_too() -> None:

@@ -128,7 +128,7 @@ ACTS: dict[str, Act] = {
     "resume": Act(label="Resume", key="", of_a_manifest=True, fits=lambda e: True),
     "merge": Act(
         label="Merge now",
-        key="m",
+        key="",
         asks="Check and merge every open pull request that passes, here and now?",
         options=("--no-wait",),
         of_a_manifest=True,

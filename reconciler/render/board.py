@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.render.status import Entry, alive, section_of
+from reconciler.model.reasons import Awaits, Reason
+from reconciler.render.status import Entry, alive, of_the_whole, section_of
 
 COLUMNS = {
     "needs": ("Needs you", "Nothing needs you."),
@@ -46,9 +47,17 @@ def column_of(entry: Entry) -> str:
     if section == "progress":
         return "working"
     if section == "pulls":
+        if "next" not in entry and _held(entry):
+            return "waiting"
         passed = entry["pullRequest"] and entry["pullRequest"]["checks"] == "passed"
         return "landing" if passed and not alive(entry) else "checking"  # what runs now is a check or a review
     return "waiting"
+
+
+def _held(entry: Entry) -> bool:
+    """True where a person keeps all of its manifest from going on: nothing is about to land."""
+    word = entry["waiting"]
+    return bool(word) and not alive(entry) and Reason.of(word["reason"]).awaits is Awaits.PERSON and of_the_whole(word)
 
 
 def _matches(entry: Entry, manifest: str, wanted: Sequence[str]) -> bool:

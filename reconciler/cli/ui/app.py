@@ -71,12 +71,12 @@ class Pages(Struct, kw_only=True):
                 titles = {
                     e["id"]: e["title"] or e["id"] for part in manifests.values() for e in part["status"]["tasks"]
                 }
-                now = datetime.now(UTC)
+                now = datetime.now(UTC).astimezone()  # whose clock is on the wall here
                 return timeline.view(facts.records(), titles, facts.landed(), query.get("hours", ""), wanted, now)
             case "next", "":
                 return coming.view(manifests, rest["done"])
             case "manifest", name if name:
-                return tree.view(name, manifests.get(name), facts.by_task(), wanted)
+                return tree.view(name, manifests.get(name), facts.by_task(), facts.landed(), wanted)
             case "task", name if name:
                 return _task(name, manifests, rest, facts, query.get("run", ""), self.viewer)
             case _:

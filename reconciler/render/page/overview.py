@@ -102,8 +102,10 @@ def _summary(
         for name, listed in columns.items()
     ]
     filters = [
-        h.a(".filter", href=_to(query, **{name: ""}))[f"{name}: {query[name]} (all)"]
-        for name in ("q", "manifest", "column")
+        h.a(".filter", href=_to(query, **{name: ""}))[
+            f"{words}{query[name]} ", h.span(aria_hidden="true")["✕"], h.span(".unseen")["(leave this out)"]
+        ]
+        for name, words in (("q", ""), ("manifest", "manifest: "), ("column", "column: "))
         if query.get(name)
     ]
     known = forge and forge["pointsLeft"] is not None
@@ -235,8 +237,8 @@ def _card(column: str, manifest: str, entry: Entry, viewer: Viewer) -> h.Node:
         list(_state(column, entry)),
         h.p(".tail", id=f"t-{entry['id']}") if column == "working" else None,
         h.div(".acts")[
-            [button(each, viewer) for each in shown],
-            h.span(".more-acts")[[button(each, viewer) for each in hidden]] if hidden else None,
+            [button(each, viewer, plain=column != "needs") for each in shown],
+            h.span(".more-acts")[[button(each, viewer, plain=True) for each in hidden]] if hidden else None,
         ]
         if ask
         else None,

@@ -156,18 +156,18 @@ def bar(shares: Iterable[tuple[str, float]], label: str) -> h.Element:
     return h.svg(class_="bar", role="img", aria_label=label)[rects]
 
 
-def button(ask: Click, viewer: Viewer, *, keyed: bool = True) -> h.Node:
-    """What does an act; behind a question where it has one, or something has to be written."""
+def button(ask: Click, viewer: Viewer, *, keyed: bool = True, plain: bool = False) -> h.Node:
+    """What does an act; behind a question where it has one, or something has to be written. `plain`: it asks for nothing,
+    as where nobody waits for it."""
     act = ACTS[ask.name]
     if viewer.read_only:
         return None
     value = str(ask)
     key = act.key if keyed and act.key else None
     title = f"{act.label} (key {key})" if key else act.label
+    style = "" if plain and act.style == "go" else act.style
     if not (act.asks or act.words):
-        return h.button(class_=["act", act.style], form="act", name="do", value=value, data_key=key, title=title)[
-            act.label
-        ]
+        return h.button(class_=["act", style], form="act", name="do", value=value, data_key=key, title=title)[act.label]
     sure = str(Click(name=ask.name, subject=ask.subject, head=ask.head, sure=True))
     field = (
         h.textarea(form="act", name=f"message-{ask.subject}", rows="4", aria_label=act.words, placeholder=act.words)
@@ -178,5 +178,5 @@ def button(ask: Click, viewer: Viewer, *, keyed: bool = True) -> h.Node:
         act.label if act.words else f"Yes, {act.label.lower()}"
     ]
     return h.details(".ask")[
-        h.summary(class_=["act", act.style], data_key=key, title=title)[f"{act.label}…"], h.div[field, confirm]
+        h.summary(class_=["act", style], data_key=key, title=title)[f"{act.label}…"], h.div[field, confirm]
     ]

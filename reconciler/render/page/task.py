@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import htpy as h
 
 from reconciler.render import acts, safe
+from reconciler.render.board import column_of
 from reconciler.render.details import Details
 from reconciler.render.page.layout import Block, View, html
 from reconciler.render.page.pieces import (
@@ -44,7 +45,7 @@ def view(entry: Entry, manifest: str, blockers: Sequence[str], found: Details, v
     live = next((run["id"] for run in found.runs if run["id"] == found.log and not run["endedAt"]), None)
     blocks = [
         Block(id="b-task", kind="task", head=_head(entry, manifest, blockers, found)),
-        Block(id="b-acts", kind="acts", head=h.div(".acts")[[button(each, viewer) for each in acts.of_task(entry)]]),
+        Block(id="b-acts", kind="acts", head=_acts(entry, viewer)),
         Block(
             id="b-reviews",
             kind="reviews wide",
@@ -57,6 +58,11 @@ def view(entry: Entry, manifest: str, blockers: Sequence[str], found: Details, v
         Block(id="b-history", kind="history wide", head=_history(found.events)),
     ]
     return View(title=title, blocks=blocks, kind="one", log=found.log)
+
+
+def _acts(entry: Entry, viewer: Viewer) -> h.Node:
+    plain = column_of(entry) != "needs"
+    return h.div(".acts")[[button(each, viewer, plain=plain) for each in acts.of_task(entry)]]
 
 
 def missing(id: str) -> View:
@@ -94,14 +100,24 @@ def ending(run: Mapping[str, Any]) -> tuple[str, str]:
     return f"signal {record['signal']}" if record["signal"] else f"exit status {record['code']}", "bad"
 
 
+def verdict_of(run: Mapping[str, Any]) -> tuple[str, str]:
+    """What a review came to, in a word, and whether that is well."""
+    if run["verdict"]:
+        return VERDICTS[run["verdict"]["verdict"]]
+    return ("no verdict", "warn") if run["endedAt"] else ("reading", "busy")
+
+
+def log_of(task: str, run: Mapping[str, Any]) -> str:
+    """The address at which a run's log is read."""
+    return f"{path_of(task)}?{urlencode({'run': run['id']})}"
+
+
 def _run(run: Mapping[str, Any], task: str, chosen: bool) -> h.Element:
     word, kind = ending(run)
     name = name_of(run)
     used = cost({**(run["report"] or {"usd": 0, "tokens": 0}), "untold": 0}) if run["report"] and _told(run) else ""
     return h.tr(aria_current="true" if chosen else None)[
-        h.th(scope="row")[
-            h.a(href=f"{path_of(task)}?{urlencode({'run': run['id']})}")[name] if run["startedAt"] else name
-        ],
+        h.th(scope="row")[h.a(href=log_of(task, run))[name] if run["startedAt"] else name],
         h.td[safe.line(run["why"])],
         h.td[ago(run["startedAt"])],
         h.td[took(run)],
@@ -165,7 +181,7 @@ def _reviews(runs: Sequence[Mapping[str, Any]], void: Mapping[str, str]) -> h.No
 def _review(run: Mapping[str, Any], void: str) -> h.Element:
     verdict = run["verdict"] or {}
     ended = run["endedAt"]
-    word, kind = VERDICTS[verdict["verdict"]] if verdict else ("no verdict", "warn") if ended else ("reading", "busy")
+    word, kind = verdict_of(run)
     comments = verdict.get("comments", ())
     more = len(comments) - COMMENTS_MAX
     return h.div(".review")[

@@ -16,7 +16,9 @@ from reconciler.render.words import counted, span, stamp, stamped
 
 SPANS = {"0.25": "15 minutes", "1": "1 hour", "6": "6 hours", "12": "12 hours", "24": "a day", "72": "3 days"}
 ROWS_MAX = 200
-TICKS = 6
+TICKS_MAX = 6
+STEPS = tuple(timedelta(minutes=n) for n in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440))
+EDGE = 0.07  # of the width, where the first and the last word stand
 
 
 def view(
@@ -64,16 +66,24 @@ def view(
     return View(title="Timeline", blocks=[Block(id="b-time", kind="timeline wide", head=head, items=rows)], kind="one")
 
 
+def ticks(since: datetime, now: datetime) -> list[datetime]:
+    """Round times between the two, on the clock of `now`: a few, to read the others off."""
+    fitting = (each for each in STEPS if (now - since) / each <= TICKS_MAX)
+    step = next(fitting, STEPS[-1])
+    midnight = since.astimezone(now.tzinfo).replace(hour=0, minute=0, second=0, microsecond=0)
+    first = midnight + step * ((since - midnight) // step + 1)
+    return [first + n * step for n in range(int((now - first) / step) + 1)]
+
+
 def _scale(since: datetime, now: datetime) -> h.Element:
-    step = (now - since) / TICKS
+    shape = "%a %H:%M" if now - since > timedelta(days=1) else "%H:%M"
     marks = [
-        h.text(x=f"{100 * n / TICKS:.1f}%", y="12", text_anchor="start" if n == 0 else "middle")[
-            f"{since + n * step:%H:%M}"
-        ]
-        for n in range(TICKS)
+        h.text(x=f"{100 * at:.2f}%", y="12", text_anchor="middle")[format(tick, shape)]
+        for tick in ticks(since, now)
+        if EDGE < (at := (tick - since) / (now - since)) < 1 - EDGE
     ]
-    return h.svg(class_="bars", height="16", role="img", aria_label="Time, UTC")[
-        marks, h.text(x="100%", y="12", text_anchor="end")["now"]
+    return h.svg(class_="bars", height="16", role="img", aria_label=f"Time, {now:%Z}")[
+        h.text(x="0", y="12")[f"{now:%Z}"], marks, h.text(x="100%", y="12", text_anchor="end")["now"]
     ]
 
 
@@ -85,6 +95,7 @@ def _row(
     def place(at: datetime) -> float:
         return min(max((at - since).total_seconds() / whole, 0.0), 1.0)
 
+    grid = [h.line(x1=x, x2=x, y1="0", y2="20") for x in (f"{100 * place(at):.2f}%" for at in ticks(since, now))]
     bars = []
     for run in runs:
         begin, end = stamped(run["startedAt"]), stamped(run["endedAt"]) if run["endedAt"] else now
@@ -97,13 +108,13 @@ def _row(
         ]
         bars.append(h.a(href=f"{path_of(id)}?run={run['id']}", aria_label=safe.line(about))[bar])
     mark = (
-        h.circle(".landed", cx=f"{100 * place(stamped(landed)):.2f}%", cy="10", r="6")[h.title[f"landed {landed}"]]
+        h.circle(".landed", cx=f"{100 * place(stamped(landed)):.2f}%", cy="10", r="5")[h.title[f"landed {landed}"]]
         if landed and stamped(landed) >= since
         else None
     )
     return h.div(".row", id=f"r-{id}")[
         task_link(id, title),
-        h.svg(class_="bars", height="20", role="group", aria_label=counted(len(runs), "run"))[bars, mark],
+        h.svg(class_="bars", height="20", role="group", aria_label=counted(len(runs), "run"))[grid, bars, mark],
     ]
 
 

@@ -20,8 +20,13 @@ GRAPH_MAX = 120
 
 
 def view(
-    name: str, part: Mapping[str, Any] | None, runs: Mapping[str, Sequence[Mapping[str, Any]]], wanted: str
+    name: str,
+    part: Mapping[str, Any] | None,
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+    landed: Mapping[str, str],
+    wanted: str,
 ) -> View:
+    """`runs` by task, as `get runs` gives them; `landed`: when each task's work landed."""
     if part is None:
         words = h.p["No manifest of this name is applied here."]
         return View(title=name, blocks=[Block(id="b-tree", head=[h.h1[safe.line(name)], words])], kind="one")
@@ -29,8 +34,9 @@ def view(
         e for e in part["status"]["tasks"] if not wanted or wanted.casefold() in f"{e['id']} {e['title']}".casefold()
     ]
     open_first = sorted(entries, key=lambda e: e["group"] == "closed")
+    titles = {e["id"]: e["title"] for e in part["status"]["tasks"]}
     items = {
-        f"n-{e['id']}": html(_node(e, runs.get(e["id"], ()), part["blockers"].get(e["id"], ())))
+        f"n-{e['id']}": html(_node(e, runs.get(e["id"], ()), _named(part["blockers"], e["id"], titles), landed))
         for e in open_first[:TASKS_MAX]
     }
     more = len(entries) - TASKS_MAX
@@ -72,14 +78,26 @@ def _graph(entries: Sequence[Entry], blockers: Mapping[str, Sequence[str]]) -> h
     return [h.h2["Dependencies"], graph([(e["id"], e["title"] or e["id"], column_of(e)) for e in shown], blockers)]
 
 
-def _node(entry: Entry, runs: Sequence[Mapping[str, Any]], blockers: Sequence[str]) -> h.Element:
-    column = column_of(entry)
-    landed = entry["phase"] == "merged"
+def _named(
+    blockers: Mapping[str, Sequence[str]], id: str, titles: Mapping[str, str | None]
+) -> Sequence[tuple[str, str | None]]:
+    return [(each, titles.get(each)) for each in blockers.get(id, ())]
+
+
+def _node(
+    entry: Entry,
+    runs: Sequence[Mapping[str, Any]],
+    blockers: Sequence[tuple[str, str | None]],
+    landed: Mapping[str, str],
+) -> h.Element:
+    column, offered = column_of(entry), entry["pullRequest"]
+    by_people = offered and "person" in offered.get("approvedBy", ())
     steps = [
-        h.li[tag("after"), " ", [[task_link(each), " "] for each in blockers]] if blockers else None,
-        [_run(run) for run in runs],
-        h.li[tag("pull request"), " ", pull(entry)] if entry["pullRequest"] else None,
-        h.li[tag("landed", "good")] if landed else None,
+        h.li[tag("after"), " ", [[task_link(*each), " "] for each in blockers]] if blockers else None,
+        [_run(run, entry["id"]) for run in runs],
+        h.li[tag("pull request"), " ", pull(entry)] if offered else None,
+        h.li[tag("review"), " ", tag("approved", "good"), " by a person"] if by_people else None,
+        h.li[tag("landed", "good"), " ", ago(landed.get(entry["id"]))] if entry["phase"] == "merged" else None,
         None if column == "done" and not entry["waiting"] else h.li(".edge")[why(entry)],
     ]
     return h.article(class_=["node", column], id=f"n-{entry['id']}")[
@@ -93,11 +111,12 @@ def _node(entry: Entry, runs: Sequence[Mapping[str, Any]], blockers: Sequence[st
     ]
 
 
-def _run(run: Mapping[str, Any]) -> h.Element:
-    word, kind = task.ending(run)
-    name = task.name_of(run)
+def _run(run: Mapping[str, Any], id: str) -> h.Element:
+    word, kind = task.verdict_of(run) if "verdict" in run else task.ending(run)
     return h.li[
-        tag(name, "run"),
+        h.a(class_=["tag", "run" if kind == "busy" else ""], href=task.log_of(id, run), title="its log")[
+            task.name_of(run)
+        ],
         " ",
         tag(word, kind),
         " ",
