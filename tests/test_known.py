@@ -11,7 +11,7 @@ from reconciler.system import known
 
 
 def folder(path: Path) -> Path:
-    path.mkdir(parents=True)
+    (path / ".git").mkdir(parents=True)
     return path
 
 
@@ -20,7 +20,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {"XDG_STATE_HOME": str(tmp_path / "state"), "HOME": "/nowhere"}
 
 
-def test_a_repository_is_noted_once_and_what_is_gone_is_left_out_at_the_next(
+def test_a_repository_is_noted_once_and_what_is_gone_or_none_any_more_is_left_out_at_the_next(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
     a, b, c = (folder(tmp_path / name) for name in "abc")
@@ -28,8 +28,10 @@ def test_a_repository_is_noted_once_and_what_is_gone_is_left_out_at_the_next(
         known.note(each, environ)
     assert known.listed(environ) == [a, b]
 
+    (b / ".git").rmdir()
+    assert known.listed(environ) == [a, b] and [known.alive(each) for each in (a, b)] == [True, False]
     b.rmdir()
-    assert known.listed(environ) == [a, b], "who reads skips it"
+    assert known.listed(environ) == [a, b] and not known.alive(b), "who reads skips it"
     known.note(c, environ)
     assert known.listed(environ) == [a, c]
     assert (tmp_path / "state/reconcile/repositories").stat().st_mode & 0o777 == 0o600

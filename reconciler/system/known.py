@@ -31,7 +31,7 @@ def note(main: Path, environ: Mapping[str, str]) -> None:
         fd = os.open(path.with_name(".repositories.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            there = [each for each in map(os.fspath, listed(environ)) if os.path.isdir(each) and each != line]
+            there = [os.fspath(each) for each in listed(environ) if alive(each) and os.fspath(each) != line]
             files.replace(path, "".join(f"{each}\n" for each in [*there, line][-LINES_MAX:]))
         finally:
             os.close(fd)
@@ -48,3 +48,13 @@ def listed(environ: Mapping[str, str]) -> list[Path]:
     except OSError:
         return []
     return [Path(line) for line in dict.fromkeys(text.splitlines()) if line.startswith("/")]
+
+
+def alive(path: Path) -> bool:
+    """False for a folder that is gone, or that is no repository any more; one that can't be looked into may be."""
+    try:
+        return bool({".git", "HEAD"} & {each.name for each in os.scandir(path)})
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True

@@ -85,7 +85,7 @@ class EveryPage(Struct, kw_only=True):
         return [self._row(key, path) for key, path in self._alive().items()]
 
     def _alive(self) -> dict[str, Path]:
-        return {key_of(path): path for path in known.listed(self.environ) if path.is_dir()}
+        return {key_of(path): path for path in known.listed(self.environ) if known.alive(path)}
 
     def _row(self, key: str, path: Path) -> RepositoryRow:
         row = RepositoryRow(key=key, path=os.fspath(path))
