@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import click
 
+from reconciler import wiring
 from reconciler.cli.output import Output, act, common, here
 from reconciler.cli.people import over, write
 from reconciler.cli.task_names import found_task, found_work, on_a_task, task_named
@@ -79,7 +80,8 @@ def release_command(site: Site, id: TaskId, out: Output) -> int:
 @click.option("--give-up", "give_up", is_flag=True, help="Wait no longer for an agent on a node that is silent")
 @common
 def stop_command(task: str | None, everything: bool, give_up: bool, out: Output) -> int:
-    """Stop the agent of a TASK, or all of them. No work is lost; 'reconcile retry' starts it again."""
+    """Stop the agent of a TASK, or all of them. No work is lost; 'reconcile retry' starts it again. Refused inside a run."""
+    wiring.refuse_agents(wiring.environ(), "stop")
     if (task is None) != everything:
         raise UsageError("stop needs a task, or --all")
     site = here()

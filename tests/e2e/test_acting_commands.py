@@ -750,7 +750,16 @@ def test_what_is_not_recorded_can_not_be_suspended(shell: Shell, command: str) -
 
 @pytest.mark.parametrize(
     "words",
-    [("run",), ("spawn", "x-1"), ("take", "x-1"), ("release", "x-1"), ("suspend", "work"), ("resume", "work")],
+    [
+        ("run",),
+        ("spawn", "x-1"),
+        ("take", "x-1"),
+        ("release", "x-1"),
+        ("suspend", "work"),
+        ("resume", "work"),
+        ("stop", "x-1"),
+        ("stop", "--all"),
+    ],
     ids=" ".join,
 )
 def test_agents_do_not_widen_their_own_powers(shell: Shell, words: tuple[str, ...]) -> None:
