@@ -13,10 +13,11 @@ from reconciler.cli.facts import landings
 from reconciler.render.acts import ACTS, Click, asked
 from reconciler.render.board import column_of
 from reconciler.render.details import Details
-from reconciler.render.page import task, timeline, tree
+from reconciler.render.page import repositories, task, timeline, tree
 from reconciler.render.page.layout import Block, View, flat, html, patch
 from reconciler.render.page.overview import Overview
 from reconciler.render.page.pieces import Viewer, pull, task_link
+from reconciler.render.page.repositories import RepositoryRow
 
 HEAD = "0123456789" * 4
 AT = "2026-01-01T00:00:00Z"
@@ -165,8 +166,8 @@ def test_a_task_without_a_branch_says_what_became_of_it() -> None:
     assert "There is no branch any more" in page_of(entry(status="closed") | {"pullRequest": None})
 
 
-def bar_of(*tasks: dict[str, Any]) -> str:
-    part = {
+def part_of(*tasks: dict[str, Any]) -> dict[str, Any]:
+    return {
         "status": {
             "counts": {"tasks": len(tasks), "closed": 0},
             "tasks": list(tasks),
@@ -178,8 +179,15 @@ def bar_of(*tasks: dict[str, Any]) -> str:
         "plan": {},
         "closedAt": {},
     }
+
+
+def overview_of(part: dict[str, Any]) -> View:
     rest = {"unmanaged": [], "queue": [], "bases": {}, "forge": None, "done": []}
-    shown = Overview(viewer=Viewer()).view({"work": part}, rest, {})
+    return Overview(viewer=Viewer()).view({"work": part}, rest, {})
+
+
+def bar_of(*tasks: dict[str, Any], part: dict[str, Any] | None = None) -> str:
+    shown = overview_of(part or part_of(*tasks))
     return next(block.items["m-work"] for block in shown.blocks if block.id == "b-manifests")
 
 
@@ -192,6 +200,31 @@ def test_what_needs_a_person_has_one_colour_in_the_bar_and_in_its_column() -> No
 
 def test_where_no_agent_said_what_it_cost_the_page_does_not_say_that_it_cost_nothing() -> None:
     assert "<dt>Cost</dt><dd>none reported</dd>" in bar_of()
+
+
+def test_of_a_budget_it_is_said_what_is_used_and_beside_it_the_tokens() -> None:
+    part = part_of()
+    part["spec"]["budget"] = {"usd": 10.0, "warnAt": 0.8}
+    assert "none reported of $10.00<" in bar_of(part=part)
+    part["status"]["spend"] = {"usd": 8.0, "tokens": 15_000, "untold": 1}
+    assert "at least $8.00 of $10.00, 15k tokens<" in bar_of(part=part)
+
+
+def test_a_manifest_that_is_degraded_is_seen_at_a_glance_though_no_task_needs_anybody() -> None:
+    well, ill = part_of(), part_of()
+    wrong = {"type": "Degraded", "status": "True", "reason": "CheckBroken", "message": "main fails"}
+    ill["status"]["conditions"] = [*ill["status"]["conditions"], wrong]
+
+    assert overview_of(ill).title == "(1) need you" and overview_of(well).title == "0 working"
+    assert '<a class="chip needs" href="#m-work"><b>1</b> Degraded</a>' in html(overview_of(ill).blocks[0].head)
+
+    rows = [
+        RepositoryRow(key=name, path=f"/{name}", at=AT, manifests={"work": p})
+        for name, p in zip("ab", (well, ill), strict=True)
+    ]
+    shown = repositories.view(rows)
+    assert shown.title == "(1) need you" and list(shown.blocks[0].items) == ["r-b", "r-a"]
+    assert 'href="/r/b/#m-work"><b>1</b> Degraded</a>' in shown.blocks[0].items["r-b"]
 
 
 def test_the_timeline_says_what_its_colours_mean() -> None:

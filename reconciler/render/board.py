@@ -54,6 +54,12 @@ def column_of(entry: Entry) -> str:
     return "waiting"
 
 
+def degraded(manifests: Mapping[str, Any]) -> list[str]:
+    """The manifests of which something is wrong as a whole: that needs a person, though no task of theirs may."""
+    found = ((name, part["status"]["conditions"]) for name, part in manifests.items())
+    return [name for name, each in found if any(c["type"] == "Degraded" and c["status"] == "True" for c in each)]
+
+
 def _held(entry: Entry) -> bool:
     """True where a person keeps all of its manifest from going on: nothing is about to land."""
     word = entry["waiting"]

@@ -102,8 +102,10 @@ def test_where_a_watch_has_shown_nothing_yet_we_look_ourselves_and_say_that_ther
         until(lambda: looks.newest() is not None, "our own look")
         look = looks.newest()
         assert look and look.by is None and look.amid and f"pid {watch.pid} " in look.amid
-        head = heading("project", {"needs": 0, "working": 0, "done": 0}, look, "", "", datetime.now(UTC)).plain
-        assert head.endswith("a watch is amid its first look")
+        head = heading(
+            "project", ["work"], {"needs": 0, "working": 0, "done": 0}, look, "", "", datetime.now(UTC)
+        ).plain
+        assert head.endswith("a watch is amid its first look") and "  work degraded  0 need you" in head
 
         watch.kill()
         watch.communicate()

@@ -30,7 +30,7 @@ from reconciler.model.errors import ReconcileError
 from reconciler.model.names import TaskId, usable
 from reconciler.render import safe, text
 from reconciler.render.acts import ACTS, MESSAGE_MAX, Click, of_task
-from reconciler.render.board import CARDS_MAX, COLUMNS, DONE_MAX, board
+from reconciler.render.board import CARDS_MAX, COLUMNS, DONE_MAX, board, degraded
 from reconciler.render.status import Entry
 from reconciler.wiring import Site
 
@@ -132,8 +132,10 @@ class TopApp(App[int]):
             shown = {e["id"]: card(column.column, name, e, now) for name, e in listed[:most]}
             column.show(list(shown.items()), len(listed))
         counts = {name: len(listed) for name, listed in found.items()}
+        name, manifests = self.only or self.site.repository.main.name, look.manifests if look else {}
+        wrong = degraded({each: part for each, part in manifests.items() if self.only in (None, each)})
         home.query_one("#summary", Static).update(
-            heading(self.only or self.site.repository.main.name, counts, self.look, self._wanted, self.trouble, now)
+            heading(name, wrong, counts, self.look, self._wanted, self.trouble, now)
         )
         if not isinstance(home.focused, (Column, Input)):
             self._focus_first()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from rich.text import Text
@@ -25,13 +25,21 @@ _PATCH_STYLES = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}
 
 
 def heading(
-    name: str, counts: Mapping[str, int], look: LatestLook | None, wanted: str, trouble: str, now: datetime
+    name: str,
+    wrong: Sequence[str],
+    counts: Mapping[str, int],
+    look: LatestLook | None,
+    wanted: str,
+    trouble: str,
+    now: datetime,
 ) -> Text:
-    """Whose columns these are, what is in them, and how old it is."""
+    """Whose columns these are, what is in them, and how old it is. `wrong`: manifests that are degraded."""
     needs, working = counts["needs"], counts["working"]
     found = Text.assemble((safe.line(name), "bold"), no_wrap=True)
     if look and not look.manifests:
         found.append("  no manifest is applied: 'reconcile apply -f FILE'", "yellow")
+    if wrong:
+        found.append(f"  {' '.join(map(safe.line, wrong))} degraded", "bold red")
     found.append(f"  {needs} need{'s' if needs == 1 else ''} you", "bold red" if needs else "dim")
     found.append(f" · {working} working · {counts['done']} of {sum(counts.values())} done")
     if wanted:

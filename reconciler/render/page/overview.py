@@ -10,7 +10,7 @@ import htpy as h
 from msgspec import Struct, field
 
 from reconciler.render import acts, safe
-from reconciler.render.board import CARDS_MAX, COLUMNS, DONE_MAX, board, column_of
+from reconciler.render.board import CARDS_MAX, COLUMNS, DONE_MAX, board, column_of, degraded
 from reconciler.render.page.layout import Block, View, html
 from reconciler.render.page.pieces import (
     TITLE_MAX,
@@ -42,9 +42,9 @@ class Overview(Struct):
         chosen, wanted = query.get("manifest", ""), query.get("q", "")
         shown = {name: part for name, part in manifests.items() if chosen in ("", name)}
         columns = board(manifests, rest["unmanaged"] or (), wanted, chosen or None)
-        alone = query.get("column", "")
+        alone, wrong = query.get("column", ""), degraded(shown)
         blocks = [
-            Block(id="b-sum", kind="sum", head=_summary(columns, query, rest["forge"])),
+            Block(id="b-sum", kind="sum", head=_summary(columns, wrong, query, rest["forge"])),
             Block(
                 id="b-manifests", kind="manifests", head=_nothing(manifests), items=self._manifests(shown, rest, query)
             ),
@@ -52,7 +52,7 @@ class Overview(Struct):
             *(self._column(name, columns[name], query) for name in COLUMNS if alone in ("", name)),
         ]
         tails = {f"t-{e['id']}": e["id"] for _, e in columns["working"] if alone in ("", "working")}
-        return View(title=_title(columns), blocks=blocks, kind="board alone" if alone else "board", tails=tails)
+        return View(title=_title(columns, wrong), blocks=blocks, kind="board alone" if alone else "board", tails=tails)
 
     def _manifests(self, shown: Mapping[str, Any], rest: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, str]:
         return {f"m-{name}": html(_manifest(name, part, rest, query, self.viewer)) for name, part in shown.items()}
@@ -87,14 +87,18 @@ def _to(query: Mapping[str, str], **changes: str) -> str:
     return to(f"/?{urlencode(kept)}" if kept else "/")
 
 
-def _title(columns: Mapping[str, Sequence[object]]) -> str:
-    needs = len(columns["needs"])
+def _title(columns: Mapping[str, Sequence[object]], wrong: Sequence[str]) -> str:
+    needs = len(columns["needs"]) + len(wrong)
     return f"({needs}) need you" if needs else f"{len(columns['working'])} working"
 
 
 def _summary(
-    columns: Mapping[str, Sequence[object]], query: Mapping[str, str], forge: Mapping[str, Any] | None
+    columns: Mapping[str, Sequence[object]],
+    wrong: Sequence[str],
+    query: Mapping[str, str],
+    forge: Mapping[str, Any] | None,
 ) -> h.Node:
+    broken = h.a(".chip.needs", href=f"#m-{wrong[0]}")[h.b[str(len(wrong))], " Degraded"] if wrong else None
     chips = [
         h.a(class_=["chip", name, "" if listed else "none"], href=f"#col-{name}")[
             h.b[str(len(listed))], f" {COLUMNS[name][0]}"
@@ -116,7 +120,7 @@ def _summary(
     )
     return [
         h.h1(".unseen")["Overview"],
-        h.div(".chips")[chips, points],
+        h.div(".chips")[broken, chips, points],
         h.div(".filters")[filters] if filters else None,
     ]
 
@@ -181,7 +185,12 @@ def _money(used: Mapping[str, Any], budget: Mapping[str, Any]) -> h.Node:
         return words
     share = min(used["usd"] / budget["usd"], 1.0)
     kind = "over" if share >= 1 else "warn" if share >= budget["warnAt"] else "spent"
-    return [f"{words} of ${budget['usd']:.2f}", bar([(kind, share)], f"{share:.0%} of the budget")]
+    dollars = cost({**used, "tokens": 0}) or "none reported"
+    more = cost({**used, "usd": 0.0, "untold": 0})
+    return [
+        f"{dollars} of ${budget['usd']:.2f}{', ' if more else ''}{more}",
+        bar([(kind, share)], f"{share:.0%} of the budget"),
+    ]
 
 
 def _base(name: str, base: Mapping[str, Any] | None) -> h.Node:

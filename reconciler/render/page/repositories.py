@@ -9,7 +9,7 @@ import htpy as h
 from msgspec import Struct, field
 
 from reconciler.render import safe
-from reconciler.render.board import COLUMNS, board
+from reconciler.render.board import COLUMNS, board, degraded
 from reconciler.render.page.layout import Block, View, html
 from reconciler.render.page.pieces import cost, tag
 
@@ -30,8 +30,9 @@ class RepositoryRow(Struct, frozen=True, kw_only=True):
 def view(rows: Sequence[RepositoryRow]) -> View:
     """A card for each, those that need a person first."""
     counted = {row.key: _counts(row) for row in rows}
-    needs = sum(counts["needs"] for counts in counted.values())
-    ordered = sorted(rows, key=lambda row: (not counted[row.key]["needs"], row.path.rpartition("/")[2], row.path))
+    asks = {row.key: counted[row.key]["needs"] + len(degraded(row.manifests)) for row in rows}
+    needs = sum(asks.values())
+    ordered = sorted(rows, key=lambda row: (not asks[row.key], row.path.rpartition("/")[2], row.path))
     head = (
         h.h1["Repositories"]
         if rows
@@ -53,6 +54,7 @@ def _counts(row: RepositoryRow) -> dict[str, int]:
 
 def _card(row: RepositoryRow, counts: Mapping[str, int]) -> h.Node:
     address = f"{ADDRESS}{row.key}/"
+    wrong = degraded(row.manifests)
     used = cost(_sum([part["status"]["spend"] for part in row.manifests.values()])) if row.manifests else ""
     return h.article(".manifest.card", id=f"r-{row.key}", tabindex="0")[
         h.h2[h.a(href=address)[safe.line(row.path.rpartition("/")[2] or row.path)]],
@@ -60,12 +62,13 @@ def _card(row: RepositoryRow, counts: Mapping[str, int]) -> h.Node:
         h.p(".condition.bad")[safe.line(row.trouble)] if row.trouble else None,
         h.p(".empty")["looking…"] if not row.at and not row.trouble else None,
         h.div(".chips")[
+            h.a(".chip.needs", href=f"{address}#m-{wrong[0]}")[h.b[str(len(wrong))], " Degraded"] if wrong else None,
             [
                 h.a(class_=["chip", name, "" if counts[name] else "none"], href=f"{address}?column={name}")[
                     h.b[str(counts[name])], f" {title}"
                 ]
                 for name, (title, _) in COLUMNS.items()
-            ]
+            ],
         ]
         if row.at
         else None,
