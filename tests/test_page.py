@@ -255,6 +255,9 @@ def test_a_button_asks_for_a_click_only_where_somebody_waits_for_it() -> None:
     assert filled in page_of(entry(waiting=asks)) and plain not in page_of(entry(waiting=asks))
     assert filled not in page_of(entry()) and plain in page_of(entry())
 
+    failed = page_of(entry({"checks": "failed"}, group="needsHuman", waiting={"reason": "ChecksFailed", "message": ""}))
+    assert plain in failed and '<button class="act go" form="act" name="do" value="retry' in failed
+
 
 def tree_of(found: dict[str, Any], *runs: dict[str, Any], **landed: str) -> str:
     part = {"status": {"tasks": [entry(), found], "spend": found["spend"]}, "blockers": {found["id"]: ["x-1"]}}

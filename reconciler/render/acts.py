@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import Struct
 
 from reconciler.model.names import MANIFEST_NAME, TASK_ID
-from reconciler.render.status import Entry, alive
+from reconciler.render.status import Entry, alive, section_of
 
 MESSAGE_MAX = 10_000
 
@@ -81,6 +81,15 @@ def of_task(entry: Entry) -> Iterator[Click]:
             yield Click(name=name, subject=entry["id"], head=head)
 
 
+def asked_for(entry: Entry) -> str:
+    """The name of the act that a task waits for; "" where it waits for no person, or for something else."""
+    if section_of(entry) != "person":
+        return ""
+    if ACTS["retry"].fits(entry):
+        return "retry"
+    return "approve" if _offered(entry) and entry["pullRequest"]["review"] == "required" else ""
+
+
 def of_manifest(name: str, entries: Sequence[Entry], *, suspended: bool, manual: bool) -> Iterator[Click]:
     """What can be done about a manifest as a whole."""
     if manual and any(_waits(entry, "AwaitingMerge") for entry in entries):
@@ -107,9 +116,7 @@ def _startable(entry: Entry) -> bool:
 
 
 ACTS: dict[str, Act] = {
-    "approve": Act(
-        label="Approve", key="a", style="go", fits=lambda e: _offered(e) and e["pullRequest"]["review"] != "approved"
-    ),
+    "approve": Act(label="Approve", key="a", fits=lambda e: _offered(e) and e["pullRequest"]["review"] != "approved"),
     "reject": Act(label="Request changes", key="r", words="What is to be changed? The agent reads it.", fits=_offered),
     "retry": Act(
         label="Retry",

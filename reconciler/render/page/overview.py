@@ -233,7 +233,7 @@ def _place(row: Mapping[str, Any]) -> h.Node:
 def _card(column: str, manifest: str, entry: Entry, viewer: Viewer) -> h.Node:
     ask = list(acts.of_task(entry)) if column != "done" else []
     shown = [each for each in ask if each.name in _OFFERED[column]]
-    hidden = [each for each in ask if each not in shown]
+    hidden, due = [each for each in ask if each not in shown], acts.asked_for(entry)
     used = cost(entry["spend"])
     return h.article(".card", id=f"c-{entry['id']}", tabindex="0", data_task=entry["id"])[
         h.h3[task_link(entry["id"], entry["title"] or entry["id"])],
@@ -246,8 +246,8 @@ def _card(column: str, manifest: str, entry: Entry, viewer: Viewer) -> h.Node:
         list(_state(column, entry)),
         h.p(".tail", id=f"t-{entry['id']}") if column == "working" else None,
         h.div(".acts")[
-            [button(each, viewer, plain=column != "needs") for each in shown],
-            h.span(".more-acts")[[button(each, viewer, plain=True) for each in hidden]] if hidden else None,
+            [button(each, viewer, filled=each.name == due) for each in shown],
+            h.span(".more-acts")[[button(each, viewer) for each in hidden]] if hidden else None,
         ]
         if ask
         else None,

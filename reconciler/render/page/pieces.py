@@ -156,16 +156,16 @@ def bar(shares: Iterable[tuple[str, float]], label: str) -> h.Element:
     return h.svg(class_="bar", role="img", aria_label=label)[rects]
 
 
-def button(ask: Click, viewer: Viewer, *, keyed: bool = True, plain: bool = False) -> h.Node:
-    """What does an act; behind a question where it has one, or something has to be written. `plain`: it asks for nothing,
-    as where nobody waits for it."""
+def button(ask: Click, viewer: Viewer, *, keyed: bool = True, filled: bool = False) -> h.Node:
+    """What does an act; behind a question where it has one, or something has to be written. `filled`: it is
+    what is waited for."""
     act = ACTS[ask.name]
     if viewer.read_only:
         return None
     value = str(ask)
     key = act.key if keyed and act.key else None
     title = f"{act.label} (key {key})" if key else act.label
-    style = "" if plain and act.style == "go" else act.style
+    style = "go" if filled else act.style
     if not (act.asks or act.words):
         return h.button(class_=["act", style], form="act", name="do", value=value, data_key=key, title=title)[act.label]
     sure = str(Click(name=ask.name, subject=ask.subject, head=ask.head, sure=True))

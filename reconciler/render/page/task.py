@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 import htpy as h
 
 from reconciler.render import acts, safe
-from reconciler.render.board import column_of
 from reconciler.render.details import Details
 from reconciler.render.page.layout import Block, View, html
 from reconciler.render.page.pieces import (
@@ -61,8 +60,8 @@ def view(entry: Entry, manifest: str, blockers: Sequence[str], found: Details, v
 
 
 def _acts(entry: Entry, viewer: Viewer) -> h.Node:
-    plain = column_of(entry) != "needs"
-    return h.div(".acts")[[button(each, viewer, plain=plain) for each in acts.of_task(entry)]]
+    due = acts.asked_for(entry)
+    return h.div(".acts")[[button(each, viewer, filled=each.name == due) for each in acts.of_task(entry)]]
 
 
 def missing(id: str) -> View:
