@@ -10,7 +10,8 @@ import pytest
 
 from reconciler.cli import COMMANDS
 from reconciler.cli.facts import landings
-from reconciler.render.acts import ACTS, Click, asked
+from reconciler.cli.top import lines
+from reconciler.render.acts import ACTS, Click, asked, of_task
 from reconciler.render.board import column_of
 from reconciler.render.details import Details
 from reconciler.render.page import repositories, task, timeline, tree
@@ -257,6 +258,12 @@ def test_a_button_asks_for_a_click_only_where_somebody_waits_for_it() -> None:
 
     failed = page_of(entry({"checks": "failed"}, group="needsHuman", waiting={"reason": "ChecksFailed", "message": ""}))
     assert plain in failed and '<button class="act go" form="act" name="do" value="retry' in failed
+
+
+@pytest.mark.parametrize("more", [{}, {"group": "needsHuman"}, {"run": run("check")}])
+def test_all_that_can_be_done_about_a_task_is_named_in_eighty_columns(more: dict[str, Any]) -> None:
+    seen = lines.hint(entry(**more)).plain[:77]
+    assert all(f" {click.act.key} " in seen for click in of_task(entry(**more))) and seen.startswith("? help")
 
 
 def tree_of(found: dict[str, Any], *runs: dict[str, Any], **landed: str) -> str:

@@ -21,6 +21,7 @@ KEYS = {
     "↑ ↓ j k": "move; ← → to the next column",
     "q": "leave; so does Ctrl-C. Nothing else ends with it",
 }
+SHORT = {"request changes": "changes", "start an agent": "start"}  # below the columns: 80 are all there may be
 _PATCH_STYLES = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}
 
 
@@ -55,7 +56,8 @@ def heading(
 
 def hint(entry: Entry | None) -> Text:
     """The keys that mean something for this task."""
-    acts = {click.act.key: click.act.label.lower() for click in of_task(entry)} if entry else {}
+    labels = {click.act.key: click.act.label.lower() for click in of_task(entry)} if entry else {}
+    acts = {key: SHORT.get(label, label) for key, label in labels.items()}
     words = {"?": "help", "Enter": "describe", "l": "log", "d": "diff", **acts, "/": "filter", "q": "leave"}
     found = Text()
     for key, word in words.items():
