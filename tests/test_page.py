@@ -266,6 +266,12 @@ def test_all_that_can_be_done_about_a_task_is_named_in_eighty_columns(more: dict
     assert all(f" {click.act.key} " in seen for click in of_task(entry(**more))) and seen.startswith("? help")
 
 
+def test_what_a_manifest_waits_for_is_filled_and_suspending_it_is_not() -> None:
+    paused = bar_of(entry(waiting={"reason": "QueuePaused", "message": "the queue pauses"}))
+    assert '<summary class="act go" title="Unfreeze"' in paused
+    assert '<button class="act" form="act" name="do" value="suspend work"' in paused
+
+
 def tree_of(found: dict[str, Any], *runs: dict[str, Any], **landed: str) -> str:
     part = {"status": {"tasks": [entry(), found], "spend": found["spend"]}, "blockers": {found["id"]: ["x-1"]}}
     spec = {"spec": {"base": "main", "suspended": False}}

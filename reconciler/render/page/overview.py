@@ -152,7 +152,7 @@ def _manifest(
             h.a(".only", href=_to(query, manifest="" if query.get("manifest") else name), title="Only this manifest")[
                 "filter"
             ],
-            h.span(".acts")[[button(each, viewer, keyed=False) for each in ask]],
+            h.span(".acts")[[button(each, viewer, keyed=False, filled=bool(each.act.asks)) for each in ask]],
         ],
         bar(shares, done),
         h.dl(".facts")[
