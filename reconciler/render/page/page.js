@@ -59,7 +59,7 @@ const span = (s) => s < 60 ? `${s}s` : s < 3600 ? `${Math.floor(s / 60)}m` : s <
 const age = (at) => Math.max(0, Math.round((Date.now() - Date.parse(at)) / 1000));
 function count() {
   for (const el of document.querySelectorAll("time[data-ago]")) el.textContent = span(age(el.dateTime)) + el.dataset.ago;
-  for (const el of document.querySelectorAll("time[data-until]")) { const s = Math.round((Date.parse(el.dateTime) - Date.now()) / 1000); el.textContent = s > 0 ? `in ${span(s)}` : "now"; }
+  for (const el of document.querySelectorAll("time[data-until]")) { const s = Math.round((Date.parse(el.dateTime) - Date.now()) / 1000); el.textContent = s > 0 ? `in ${span(s)}` : "any moment"; }
   for (const el of document.querySelectorAll("[data-quiet]")) { const s = age(el.dataset.quiet); el.textContent = s >= 120 ? `quiet for ${span(s)}` : ""; }
   const lost = heard && Date.now() - heard > 8000;
   $("live").className = lost ? "lost" : "";
