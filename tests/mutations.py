@@ -927,8 +927,8 @@ BREAKS = (
     Break(
         "what is pushed to a base on GitHub is looked at for its topmost only",
         "reconciler/forges/github/landing.py",
-        "            for each in order.whole:\n",
-        "            for each in (order,):\n",
+        "        for each in order.whole:\n            pull",
+        "        for each in (order,):\n            pull",
         "tests/adapters/test_github_landing_modes.py",
     ),
     Break(
@@ -1095,7 +1095,7 @@ BREAKS = (
     Break(
         "several senders speak to one recipient",
         "reconciler/loop/teller.py",
-        "            file_lock.take(fd, patience_s)\n",
+        "            file_lock.take(fd, 0.0)\n",
         "            pass\n",
         "tests/processes/test_teller.py",
     ),
