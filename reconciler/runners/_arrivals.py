@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,11 @@ class Arrivals:
         )
         if stop and by_engine:
             ending = {**ending, "cause": "stopped", "stop": stop.get("why")}
-        supervisor.write_json(str(self._folders.folder(record.id) / "exit.json"), dict(ending))
+        folder = str(self._folders.folder(record.id))
+        began, ending = _by_our_clock(read_json(f"{folder}/run.json"), ending, datetime.now(UTC))
+        if began:
+            supervisor.write_json(f"{folder}/run.json", dict(began))
+        supervisor.write_json(f"{folder}/exit.json", dict(ending))
         self.watched.pop(record.id, None)
 
     def _end_check(self, record: Record, reported: Reported, content: bytes) -> None:
@@ -125,9 +129,23 @@ class Arrivals:
         word = courier.sealed(secret, content) if isinstance(secret, str) else ""
         if not word or not hmac.compare_digest(reported.seal.encode(), word.encode()):
             return self.settle(record, "what its ref says of its end was not written by its node")
+        if not records.exit_of(ending):
+            return self.settle(record, f"{reported.node} does not say how it ended")
         if ending.get("cause") == Cause.SETUP:
             return self.settle(record, f"{reported.node} could not make its checkout: {ending.get('error', '')}")
         self._write_end(record, ending)
+
+
+def _by_our_clock(
+    began: Mapping[str, Any], ending: Mapping[str, Any], now: datetime
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The records of a run's beginning and end, by our clock: a node's may be wrong, and what is tried again, and when, goes by
+    its end. It ended when that was heard, and took as long as its node says."""
+    ended, started = records.exit_of(ending), records.moment(began.get("started_at"))
+    dated = {**ending, "ended_at": now.isoformat()}
+    if ended is None or started is None:
+        return began, dated
+    return {**began, "started_at": (now - max(ended.at - started, timedelta())).isoformat()}, dated
 
 
 def _replace(path: Path, content: bytes) -> None:

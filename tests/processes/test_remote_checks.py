@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -82,31 +84,60 @@ def test_a_check_that_passes_or_fails_there_does_so_here(nodes: Checked):
     assert not nodes.repo.git("for-each-ref", "refs/heads/agent", "refs/reconcile/salvage")
 
 
-@pytest.mark.parametrize("knows", ["nothing", "an older word"])
-def test_what_somebody_else_writes_as_the_end_of_a_check_proves_nothing(nodes: Checked, knows: str):
-    run = nodes.check("sleep 600")
-    nodes.runs_it(run)
-    ref, refs = RUN_REFS + remote_key(run), nodes.spaces.elsewhere.refs(nodes.venue.remote)
-    ending = json.dumps({"code": 0, "signal": None, "stop": None, "cause": "exited", "ended_at": courier.utc()})
-    word = "" if knows == "nothing" else courier.sealed("what another run was given", ending.encode())
+def ended(
+    nodes: Checked, run: RunId, ending: Mapping[str, object], secret: str | None, began: Mapping[str, object] = {}
+) -> None:
+    """Swap the ref of a run that is alive to an ending that its node has not written."""
+    git, refs = nodes.repo.seam(), nodes.spaces.elsewhere.refs(nodes.venue.remote)
+    content = json.dumps(ending)
+    seal = "" if secret is None else courier.sealed(secret, content.encode())
     for _ in range(50):
         seen = refs.one(remote_key(run))
         assert seen
-        git = nodes.repo.seam()
-        files = {"exit.json": ending, "record.json": json.dumps({**seen.record, "phase": "ended", "seal": word})}
-        blobs = {name: git.objects("hash-object", "-w", "--stdin", stdin=files[name].encode()).text for name in files}
+        record = json.dumps({**seen.record, "phase": "ended", "seal": seal})
+        whole = {"exit.json": content, "record.json": record, **({"run.json": json.dumps(began)} if began else {})}
+        blobs = {name: git.objects("hash-object", "-w", "--stdin", stdin=whole[name].encode()).text for name in whole}
         rows = "".join(f"100644 blob {blob.strip()}\t{name}\n" for name, blob in blobs.items())
         tree = git.objects("mktree", stdin=rows.encode()).text.strip()
-        forged = Sha(nodes.repo.git("commit-tree", tree, "-p", seen.head, "-m", "ended"))
-        try:
-            refs.swap(ref, seen.at, forged)
-            break
-        except ChangedError:
-            continue  # it renewed its lease at that moment
+        with suppress(ChangedError):  # it renewed its lease at that moment
+            made = Sha(nodes.repo.git("commit-tree", tree, "-p", seen.head, "-m", "ended"))
+            return refs.swap(RUN_REFS + remote_key(run), seen.at, made)
+    raise AssertionError("it moves too often")
+
+
+WELL = {"code": 0, "signal": None, "stop": None, "cause": "exited", "step": 0}
+
+
+@pytest.mark.parametrize("secret", [None, "what another run was given"], ids=["no word", "another's word"])
+def test_what_somebody_else_writes_as_the_end_of_a_check_proves_nothing(nodes: Checked, secret: str | None):
+    run = nodes.check("sleep 600")
+    nodes.runs_it(run)
+
+    ended(nodes, run, {**WELL, "ended_at": courier.utc()}, secret)
 
     over = nodes.over(run)
-
     assert over.state is RunState.LOST and over.exit is None and "not written by its node" in over.remark
+
+
+def test_a_check_is_dated_by_our_clock_and_took_as_long_as_its_node_says(nodes: Checked):
+    run = nodes.check("sleep 600")
+    nodes.runs_it(run)
+    secret = json.loads((nodes.runner.folder(run) / "claim.json").read_text())["seal"]
+    before = datetime.now(UTC)
+
+    wrong = {"started_at": "2020-01-01T00:00:00+00:00", "step": 0, "set_up": True}
+    ended(nodes, run, {**WELL, "ended_at": "2020-01-01T00:00:05+00:00"}, secret, wrong)
+
+    over = nodes.over(run)
+    assert over.exit and over.exit.well and before <= over.exit.at <= datetime.now(UTC)
+    assert over.started_at == over.exit.at - timedelta(seconds=5)
+
+
+def test_an_ending_of_its_node_that_says_nothing_is_no_verdict(nodes: Checked):
+    run = nodes.check("sleep 600")
+    nodes.runs_it(run)
+    ended(nodes, run, {}, json.loads((nodes.runner.folder(run) / "claim.json").read_text())["seal"])
+    assert nodes.over(run).state is RunState.LOST
 
 
 def test_a_check_whose_node_dies_is_lost_and_blames_nobody_and_the_next_one_runs(nodes: Checked):
