@@ -33,6 +33,7 @@ LOOK_S = 0.5
 SLOW_END_S = 3.0  # after a signal, until it is shown why it takes so long
 TWICE_S = 1.0  # signals that come sooner one after the other are one
 _LISTENERS = "'reconcile doctor' says how many listeners there are; an editor or another watch may use them up"
+_THREADS = "end some programs, or raise the limit: ulimit -u, ulimit -v"
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -135,7 +136,8 @@ def _hearing(wakes: Wakes, out: Output) -> Callable[[], object]:
 
     def deaf() -> str | None:
         if why := wakes.deaf:
-            warn(f"no file events ({why}): polling every {POLL_S:g} s instead\n  hint: {_LISTENERS}")
+            hint = _THREADS if "thread" in why else _LISTENERS
+            warn(f"no file events ({why}): polling every {POLL_S:g} s instead\n  hint: {hint}")
         return why
 
     return deaf

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 import psutil
@@ -118,7 +119,8 @@ def _writing(scene: Scene) -> Iterator[Diagnosis]:
     for (device, errno), place in reversed(alike.items()):
         same = [each for each, why in refusing.items() if (each.stat().st_dev, why.errno) == (device, errno)]
         message, hint = refused.words(refusing[place], place)
-        message = f"{message} ({_free(place):,} bytes are free there)"
+        if errno in (ENOSPC, EDQUOT):
+            message = f"{message} ({_free(place):,} bytes are free there)"
         yield Diagnosis(name="writing", state=State.PROBLEM, found=named(map(str, same)), message=message, hint=hint)
     if not refusing:
         yield Diagnosis(name="writing", found=counted(len(places), "folder takes files", "folders take files"))
