@@ -144,6 +144,20 @@ def test_an_answer_without_a_status_is_lost_or_nobody_is_logged_in(code: int, er
 
 
 @pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ({"resource": "PullRequest", "field": "base", "code": "invalid"}, "Validation Failed: base invalid"),
+        ({"field": "base", "code": "custom", "message": "it is no branch"}, "Validation Failed: it is no branch"),
+        ({"code": "missing_field"}, "Validation Failed: missing_field"),
+        ({}, "Validation Failed"),
+    ],
+)
+def test_what_is_invalid_is_told_by_its_field(error: dict[str, str], said: str) -> None:
+    body = json.dumps({"message": "Validation Failed", "errors": [error]})
+    assert answers.read(Finished(1, f"HTTP/2.0 422 No\n\n{body}".encode(), b"")).message == said
+
+
+@pytest.mark.parametrize(
     ("code", "out", "err", "said"),
     [
         (4, "", "To get started, please run:  gh auth login\nAlternatively, populate GH_TOKEN.", "gh is not logged in"),

@@ -149,7 +149,8 @@ def _speaks_of_limits(answer: Answer) -> bool:
 
 def _told(error: object) -> str:
     if isinstance(error, dict):
-        return str(error.get("message") or error.get("code") or "")
+        # With a code alone it is the field that says what is wrong.
+        return str(error.get("message") or " ".join(str(error[k]) for k in ("field", "code") if error.get(k)))
     return str(error)
 
 
