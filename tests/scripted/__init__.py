@@ -31,12 +31,14 @@ DIALECTS: Mapping[str, Callable[[Asked, Script], Sequence[bytes]]] = {
 
 
 class ScriptedModel:
-    """The model on a port of its own. `asked`: every request that a script answered, as (script, turn)."""
+    """The model on a port of its own. `asked`: every request that a script answered, as (script, turn); `told`: what each of
+    them held."""
 
     def __init__(self, scripts: Mapping[str, Script]) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.told: list[str] = []
         self._done = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _handler(scripts, self.asked, self._done))
+        self._server = _Server(("127.0.0.1", 0), _handler(scripts, self.asked, self.told, self._done))
 
     @property
     def url(self) -> str:
@@ -58,7 +60,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def _handler(
-    scripts: Mapping[str, Script], asked: list[tuple[str, int]], done: threading.Event
+    scripts: Mapping[str, Script], asked: list[tuple[str, int]], told: list[str], done: threading.Event
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -80,6 +82,7 @@ def _handler(
             request = Asked(path=self.path, body=json.loads(body), tries=self._tries())
             name, turn = request.place()
             asked.append((name, turn))
+            told.append(json.dumps(request.body))
             script = scripts.get(name, ())
             fault = script[turn].fault if turn < len(script) else None
             if fault and request.tries < fault.times:
