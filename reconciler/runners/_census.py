@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -182,7 +183,8 @@ class Census:
             locks = self._locks.held(run.kind, run.subject)
             seen = self._over.get(run) or self._see(run, locks, look)
             yield seen
-            other = self._unrecorded(run.kind, run.subject, look) if locks.any and seen.exit else None
+            unsure = locks.any and seen.exit and not (locks.shim and self._lets_go(run))
+            other = self._unrecorded(run.kind, run.subject, look) if unsure else None
             if other and other.n > run.n:
                 yield _without_record(other)
 
@@ -203,6 +205,13 @@ class Census:
     def _judge(self, record: Record, locks: Held, look: _Scan) -> RunVerdict:
         folder = str(self._folders.folder(record.id))
         return judge(record, Witnesses(locks, lambda: folder in look.carriers, look.boot_id, look.now))
+
+    def _lets_go(self, run: RunId) -> bool:
+        """True where its own supervisor still holds the lock of its subject, as each does for a moment after the end: beside it there
+        is no other run, and not every process has to be asked."""
+        record = self._folders.record(run)
+        mine = record.pid and supervisor.marker(record.pid) == os.fsencode(self._folders.folder(run))
+        return bool(mine) and processes.has_open(record.pid or 0, self._locks.shim(run.kind, run.subject))
 
     def _unrecorded(self, kind: RunKind, subject: str, look: _Scan) -> RunId | None:
         """The run of a subject that lives although its folder is gone, found by its processes."""

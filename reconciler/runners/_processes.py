@@ -114,9 +114,10 @@ def _said(pid: int) -> str:
 
 def _markers() -> Iterator[tuple[int, str]]:
     if supervisor.PROC:
-        for pid in supervisor.parent_pids():
-            if (folder := supervisor.marker(pid)) is not None:
-                yield pid, os.fsdecode(folder)
+        # Zombies show no environment: whether one lives need not be asked of each.
+        for name in os.listdir("/proc"):
+            if name.isdecimal() and (folder := supervisor.marker(int(name))) is not None:
+                yield int(name), os.fsdecode(folder)
         return
     for process in psutil.process_iter():
         try:

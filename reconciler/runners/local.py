@@ -275,7 +275,7 @@ class LocalRunner:
             if not held(self._locks.shim(run.kind, run.subject)) and not record.exists():
                 why = self._logs.tail(run, 500).strip().rpartition("\n")[2]
                 raise TemporaryError(f"{run}: its supervising process died before it could begin: {why}", delay=30.0)
-            time.sleep(0.01)
+            time.sleep(0.002)
 
     def _stop(self, run: RunId, why: StopWhy) -> None:
         newest = self._folders.newest(run.kind, run.subject) <= run.n

@@ -136,6 +136,30 @@ def test_a_run_whose_records_were_removed_is_alive_beside_one_that_was_lost(mach
     assert any(seen.alive for seen in machine.runner.runs().values())
 
 
+def test_a_supervisor_that_has_yet_to_let_go_is_known_without_a_look_at_every_process(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+):
+    run = machine.start("exec sleep 600")
+    until(lambda: machine.run(run).state is RunState.RUNNING)
+    os.kill(machine.run(run).pid, signal.SIGSTOP)
+    ended = {"cause": "exited", "code": 0, "ended_at": datetime.now(UTC).isoformat()}
+    (machine.runner.folder(run) / "exit.json").write_text(json.dumps(ended))
+    monkeypatch.setattr(processes, "carriers", lambda: pytest.fail("every process was asked"))
+
+    assert machine.another().runs()[run].state is RunState.ENDED
+
+
+def test_a_run_whose_records_were_removed_is_alive_beside_one_that_had_its_pid(machine: Machine):
+    first = machine.finished("true", n=1)
+    run = machine.start("exec sleep 600", n=2)
+    until(lambda: machine.run(run).state is RunState.RUNNING)
+    older = machine.runner.folder(first.id) / "run.json"
+    older.write_text(json.dumps({**json.loads(older.read_text()), "pid": machine.run(run).pid}))
+    shutil.rmtree(machine.runner.folder(run))
+
+    assert machine.another().runs()[run].alive
+
+
 def test_a_run_whose_records_were_removed_can_be_stopped(machine: Machine):
     run = machine.start("exec sleep 600")
     until(lambda: machine.run(run).state is RunState.RUNNING)
