@@ -46,7 +46,7 @@ class ClosedPulls:
 
     def among(self, refs: Refs) -> tuple[dict[PrNumber, PullRequest], Refs]:
         """The pull requests of these refs that are known to be closed; and the refs of all others."""
-        known = self._load() if self._known is None else self._known
+        known = self._load(refs) if self._known is None else self._known
         closed: dict[PrNumber, PullRequest] = {}
         others: Refs = {}
         for ref, named in refs.items():
@@ -59,7 +59,7 @@ class ClosedPulls:
 
     def note(self, found: Mapping[str, tuple[Sha, PullRequest]], refs: Refs) -> None:
         """These are closed. They are written down once that is worth it, with those that these `refs` still name."""
-        known = self._load() if self._known is None else self._known
+        known = self._load(refs) if self._known is None else self._known
         known |= found
         if len(known) - self._written < max(FEWEST, self._written // 16):
             return
@@ -67,11 +67,14 @@ class ClosedPulls:
         kept = ((ref, *one) for ref, one in known.items() if ref in refs and refs[ref][0] == one[0])
         derived.store(self._path, _FORM, [(ref, commit, _differing(pull)) for ref, commit, pull in kept])
 
-    def _load(self) -> _Known:
-        rows = derived.load(self._path, _FORM, list[ClosedPull]) or []
-        for row in rows:
-            _share(row.pull)
-        self._known, self._written = {row.ref: (row.commit, row.pull) for row in rows}, len(rows)
+    def _load(self, refs: Refs) -> _Known:
+        rows = {row.ref: row for row in derived.load(self._path, _FORM, list[ClosedPull]) or []}
+        self._known = {}
+        for ref, (commit, _) in refs.items():
+            if (row := rows.get(ref)) and row.commit == commit:
+                _share(row.pull)
+                self._known[ref] = commit, row.pull  # in the words of the refs, which stay in memory as well
+        self._written = len(self._known)
         return self._known
 
 
