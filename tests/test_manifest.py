@@ -638,6 +638,7 @@ def test_what_is_quoted_in_a_message_can_not_write_on_the_terminal(refused):
         ("[{key: lexer, title: A}, {key: b, title: B, dependsOn: [lexer..]}]", "did you mean 'lexer'"),
         ("[{key: a, title: A, dependsOn: [big]}]", "the epic that it is part of"),
         ("[{key: a, title: A, labels: ['phase:merged']}]", "label that reconcile writes itself"),
+        (f"[{{key: a, title: A, paths: [{'a' * 95}]}}]", r"spec.tasks\[0\].paths\[0\]: expected one line of text of at most 94 characters"),
         ("[{key: a, title: A, priority: 5}]", "from 0 to 4"),
         ("[{key: A, title: A}]", "at most 40 characters"),
         ('[{key: a, title: "A\\nB"}]', "one line of text"),
@@ -646,6 +647,14 @@ def test_what_is_quoted_in_a_message_can_not_write_on_the_terminal(refused):
 )
 def test_declared_tasks_can_be_made(refused, tasks, said):
     assert re.search(said, refused(with_spec(f"epic: big\ntasks: {tasks}")))
+
+
+def test_the_paths_of_a_task_are_labels_which_every_tracker_keeps(read):
+    tasks = "  tasks: [{key: a, title: A, labels: [ui, 'paths:a.py'], paths: [a.py, 'src/parser/**']}]\n"
+
+    (spec,) = read(HEAD + "  agent: {argv: [a]}\n" + tasks)
+
+    assert spec.tasks[0].labels == ("ui", "paths:a.py", "paths:src/parser/**")
 
 
 def test_tasks_that_wait_for_each_other_are_refused(refused):

@@ -24,6 +24,7 @@ from reconciler.manifest.texts import (
     Inside,
     Key,
     Label,
+    LikelyPath,
     Line,
     Name,
     SpanOrZero,
@@ -171,6 +172,12 @@ class TaskFields(Fields):
     labels: list[Label] = Field(default=[], description="Labels of the task.", examples=[["backend"]])
     depends_on: list[str] = Field(
         default=[], description="Keys of this list, or ids of tasks, that must be done first.", examples=[["lexer"]]
+    )
+    paths: list[LikelyPath] = Field(
+        default=[],
+        description="Paths, or globs, that it will likely change: of equally urgent tasks those start first that meet nobody. "
+        "They become labels, paths: and one each.",
+        examples=[["src/parser/**"]],
     )
 
 

@@ -24,6 +24,7 @@ from reconciler.model.desired import Budget, EpicSpec, ForgeKind, LandingMode
 from reconciler.model.errors import PermanentError, UsageError
 from reconciler.model.venue import VenueKind
 from reconciler.planning.command_files import derived
+from reconciler.planning.labels import PATHS
 
 Locate = Callable[[Path], Located]
 Profiles = Mapping[str, BaseModel]  # by name
@@ -56,6 +57,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
             agent["resources"] = {"memory": AUTO, "disk": AUTO}
         agent["overrides"] = [{k: v for k, v in each.items() if v is not None} for each in agent["overrides"]]
     fields["mergePolicy"] = _profile("mergePolicy", fields["mergePolicy"], around.policies)
+    fields["tasks"] = [_labelled(task) for task in fields["tasks"]]
     located = _located(around, fields["repository"])
     fields["mergePolicy"]["protectedPaths"] = _protected(epic, around.policies, fields["mergePolicy"], located.main)
     fields["repository"] = str(located.main)
@@ -83,6 +85,12 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     ) or machines.too_many_checks(spec.merge.runner, spec.merge.parallel):
         raise WrongError(("spec", *wrong[0]), wrong[1])
     return spec
+
+
+def _labelled(task: dict[str, Any]) -> dict[str, Any]:
+    """A task with its paths as the labels that every tracker keeps."""
+    paths = [PATHS + path for path in task.pop("paths")]
+    return {**task, "labels": list(dict.fromkeys((*task["labels"], *paths)))}
 
 
 def _runner(fields: str | dict[str, Any], base: str, located: Located, *below: str) -> str | dict[str, Any]:

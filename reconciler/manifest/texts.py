@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from reconciler.manifest.durations import duration
 from reconciler.manifest.wording import PATTERNS
 from reconciler.model.names import BRANCH_PREFIX, usable
+from reconciler.planning.labels import PATHS
 
 
 def _duration(text: str) -> str:
@@ -71,6 +72,7 @@ Key = Annotated[str, Field(pattern=PATTERNS["key"])]
 Id = Annotated[str, Field(pattern=PATTERNS["id"]), AfterValidator(_task_id)]
 Line = Annotated[str, Field(pattern=PATTERNS["line"], max_length=500)]
 Label = Annotated[str, Field(pattern=PATTERNS["line"], max_length=100), AfterValidator(_label)]
+LikelyPath = Annotated[str, Field(pattern=PATTERNS["line"], max_length=100 - len(PATHS))]  # it becomes a label
 Login = Annotated[str, Field(pattern=PATTERNS["line"], max_length=100), AfterValidator(_login)]
 Text = Annotated[str, AfterValidator(str.rstrip)]
 Command = Annotated[str, Field(pattern=PATTERNS["command"])]
