@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from reconciler.model.errors import PermanentError
 from reconciler.model.observed import Task
+from reconciler.trackers._plain_rows import plain_task
 from reconciler.trackers._records import Record, task_of
 
 _CONFLICT = re.compile(rb"(<{7}|\|{7}|={7}|>{7})([ \r]|\Z)")
@@ -69,6 +70,8 @@ def line_of(record: Record) -> Line:
 
 
 def _read(raw: bytes) -> Line:
+    if task := plain_task(raw):
+        return Line(raw, task)
     if _CONFLICT.match(raw):
         raise ValueError("a conflict that git left for you to settle")
     record = _decoded(raw)

@@ -7,7 +7,7 @@ there that mean nothing to us. Records are values; a changed one is a new one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -26,9 +26,9 @@ BLOCKING = ("blocks", "conditional-blocks")
 TITLE_MAX = 500  # every Beads refuses longer ones
 WRITER = "reconcile"
 # Messages, gates and the like are traffic between programs; Beads never offers them as work.
-_TRAFFIC = {"merge-request", "gate", "molecule", "message", "agent", "role", "rig"}
-_NO_TARGETS: _Targets = (), (), ()
-_NO_LABELS = frozenset[str]()  # shared: an empty set is as large as one of four
+TRAFFIC = {"merge-request", "gate", "molecule", "message", "agent", "role", "rig"}
+NO_TARGETS: _Targets = (), (), ()
+NO_LABELS = frozenset[str]()  # shared: an empty set is as large as one of four
 # The order in which Beads writes the keys: a new one goes where it would stand.
 _ORDER = (
     *("id", "title", "description", "design", "acceptance_criteria", "notes", "spec_id", "status", "priority"),
@@ -49,13 +49,14 @@ def task_of(record: Record) -> Task:
     if not isinstance(record["id"], str):
         raise ValueError("its id is not text")
     edges = _edges(record)
-    parents, blockers, waits_for = _targets(edges) if edges else _NO_TARGETS
+    named = [(_type_of(edge), TaskId(_text(edge["depends_on_id"]))) for edge in edges]
+    parents, blockers, waits_for = targets(named) if named else NO_TARGETS
     type = _word(record.get("issue_type")) or "task"
     return Task(
         id=TaskId(_word(record["id"])),
         title=_text(record.get("title")),
-        created_at=_date(record.get("created_at")) or EPOCH,
-        updated_at=_date(record.get("updated_at")) or EPOCH,
+        created_at=date(record.get("created_at")) or EPOCH,
+        updated_at=date(record.get("updated_at")) or EPOCH,
         description=_text(record.get("description")),
         acceptance=_text(record.get("acceptance_criteria")),
         notes=_text(record.get("notes")),
@@ -65,11 +66,10 @@ def task_of(record: Record) -> Task:
         assignee=_word(record.get("assignee")),
         labels=_labels(record),
         defer_until=_deferral(record),
-        closed_at=_date(record.get("closed_at")),
+        closed_at=date(record.get("closed_at")),
         close_reason=_text(record.get("close_reason")),
         closed_by_session=_text(record.get("closed_by_session")),
-        held_back=type in _TRAFFIC
-        or bool(record.get("pinned") or record.get("ephemeral") or record.get("is_template")),
+        held_back=type in TRAFFIC or bool(record.get("pinned") or record.get("ephemeral") or record.get("is_template")),
         parents=parents,
         blockers=blockers,
         waits_for=waits_for,
@@ -112,18 +112,18 @@ def _priority(value: object) -> int:
 def _labels(record: Record) -> frozenset[str]:
     found = record.get("labels")
     if not found:
-        return _NO_LABELS
+        return NO_LABELS
     listed = found if isinstance(found, list) else [found]
-    return _shared(tuple([label for label in listed if isinstance(label, str)]))
+    return shared(tuple([label for label in listed if isinstance(label, str)]))
 
 
 @lru_cache(1024)
-def _shared(labels: tuple[str, ...]) -> frozenset[str]:
+def shared(labels: tuple[str, ...]) -> frozenset[str]:
     """The one that was made of the same. Many tasks have the same few, and a set is larger than what is in it."""
-    return frozenset([word for label in labels if (word := _word(label))]) or _NO_LABELS
+    return frozenset([word for label in labels if (word := _word(label))]) or NO_LABELS
 
 
-def _date(value: object) -> datetime | None:
+def date(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
@@ -137,7 +137,7 @@ def _date(value: object) -> datetime | None:
 
 def _deferral(record: Record) -> datetime | None:
     value = record.get("defer_until")
-    found = _date(value)
+    found = date(value)
     if value and found is None:
         raise ValueError(f"{record['id']!r}: its defer_until is not a date")
     return found
@@ -152,13 +152,12 @@ def _edges(record: Record) -> list[Record]:
     return edges
 
 
-def _targets(edges: list[Record]) -> _Targets:
-    """The parents, the blockers, and what is waited for."""
-    named = [(_type_of(edge), TaskId(_text(edge["depends_on_id"]))) for edge in edges]
+def targets(edges: Sequence[tuple[str, TaskId]]) -> _Targets:
+    """The parents, the blockers, and what is waited for, of the types of edges and what they lead to."""
     return (
-        tuple([target for kind, target in named if kind == "parent-child"]),
-        tuple([target for kind, target in named if kind in BLOCKING]),
-        tuple([target for kind, target in named if kind == "waits-for"]),
+        tuple([target for kind, target in edges if kind == "parent-child"]),
+        tuple([target for kind, target in edges if kind in BLOCKING]),
+        tuple([target for kind, target in edges if kind == "waits-for"]),
     )
 
 

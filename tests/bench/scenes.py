@@ -223,7 +223,7 @@ def a_record(id: str, **fields: object) -> dict[str, object]:
 
 def landed(ids: list[str]) -> dict[str, dict[str, object]]:
     """Tasks as they stand in the store after they landed."""
-    return {id: {"status": "closed", "labels": ["phase:merged"], "close_reason": "landed"} for id in ids}
+    return {id: {"status": "closed", "close_reason": "landed", "labels": ["phase:merged"]} for id in ids}
 
 
 def live(tick: Tick) -> list[Run]:
