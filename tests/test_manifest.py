@@ -638,7 +638,10 @@ def test_what_is_quoted_in_a_message_can_not_write_on_the_terminal(refused):
         ("[{key: lexer, title: A}, {key: b, title: B, dependsOn: [lexer..]}]", "did you mean 'lexer'"),
         ("[{key: a, title: A, dependsOn: [big]}]", "the epic that it is part of"),
         ("[{key: a, title: A, labels: ['phase:merged']}]", "label that reconcile writes itself"),
-        (f"[{{key: a, title: A, paths: [{'a' * 95}]}}]", r"spec.tasks\[0\].paths\[0\]: expected one line of text of at most 94 characters"),
+        (
+            f"[{{key: a, title: A, paths: [{'a' * 95}]}}]",
+            r"spec.tasks\[0\].paths\[0\]: expected one line of text of at most 94 characters",
+        ),
         ("[{key: a, title: A, priority: 5}]", "from 0 to 4"),
         ("[{key: A, title: A}]", "at most 40 characters"),
         ('[{key: a, title: "A\\nB"}]', "one line of text"),

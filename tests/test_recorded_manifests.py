@@ -109,6 +109,7 @@ FULL = EpicSpec(
         parallel=2,
         retries=0,
         every_commit=True,
+        scopes=(("core", ("src/**", "lib/**")), ("web", ("web/**",))),
         staging=True,
         on_conflict=OnConflict.BLOCK,
         delete_branch=False,
@@ -195,7 +196,13 @@ def test_the_file_is_a_manifest_that_people_can_read(kept, state):
     assert (said["spec"]["maxAgents"], said["spec"]["agent"]["timeout"]) == (0, "90s")
     assert (said["spec"]["base"], said["spec"]["mergePolicy"]["queue"]) == (
         "012",
-        {"parallel": 2, "retries": 0, "everyCommit": True, "staging": True},
+        {
+            "parallel": 2,
+            "retries": 0,
+            "everyCommit": True,
+            "scopes": {"core": ["src/**", "lib/**"], "web": ["web/**"]},
+            "staging": True,
+        },
     )
 
 

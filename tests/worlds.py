@@ -77,7 +77,8 @@ def a_policy(**fields: Any) -> MergePolicy:
         for each in fields.pop("checks", CHECKS)
     ]
     made = tuple(Check(**{**each, "paths": tuple(each.get("paths", ()))}) for each in checks)
-    return MergePolicy(**{**fields, "checks": made})
+    scopes = tuple((name, tuple(globs)) for name, globs in fields.get("scopes", {}).items())
+    return MergePolicy(**{**fields, "checks": made, "scopes": scopes})
 
 
 def a_task(id: str = "x-1", **fields: Any) -> Task:

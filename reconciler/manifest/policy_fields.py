@@ -10,6 +10,7 @@ from reconciler.manifest.fields import INLINE, NAMED, Fields, form
 from reconciler.manifest.runner_fields import RunnerFields
 from reconciler.manifest.texts import (
     Command,
+    Key,
     Line,
     Login,
     Span,
@@ -78,6 +79,12 @@ class Queue(Fields):
         description="Test each change where it lands, not only the last of several that land together: every commit that is "
         "made on the base has passed the checks.",
         examples=[True],
+    )
+    scopes: dict[Key, list[Line]] = Field(
+        default={},
+        description="Parts of the repository that hang together, by a name and globs each. Tasks that are likely to change the "
+        "same scope begin one after the other, as if it were one file, while there are others to begin.",
+        examples=[{"parser": ["src/parser/**", "docs/grammar.md"]}],
     )
     staging: bool = Field(
         default=False,

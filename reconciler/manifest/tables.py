@@ -185,6 +185,10 @@ _WHERE = Kind(
     # Without what its kind does not know: what is recorded can be applied again.
     lambda at: str(at.kind) if at.local else _venue_written(at),
 )
+_SCOPES = Kind(
+    lambda value: tuple((KEY.read(name), TEXTS.read(globs)) for name, globs in exactly(dict)(value).items()),
+    lambda scopes: {name: list(globs) for name, globs in scopes},
+)
 _MERGE: Table = {
     "mode": ("mode", one_of(MergeMode), towards(MergeMode.MANUAL, MergeMode.AUTO)),
     "method": ("method", one_of(MergeMethod), never),
@@ -211,6 +215,7 @@ _MERGE: Table = {
     "parallel": ("queue.parallel", or_auto(COUNT), never),
     "retries": ("queue.retries", later(COUNT, 1), more),
     "every_commit": ("queue.everyCommit", later(SWITCH, False), turned_off),
+    "scopes": ("queue.scopes", later(_SCOPES, ()), never),
     # On, what agents wrote runs with the secrets of the repository; off, what lands together is tested by less.
     "staging": ("queue.staging", later(SWITCH, False), always),
     "on_conflict": ("onConflict", one_of(OnConflict), towards(OnConflict.BLOCK, OnConflict.AGENT)),

@@ -172,6 +172,7 @@ class MergePolicy(Struct, frozen=True, kw_only=True):
     parallel: int | None = 1  # checks at once; None: what the machine has left beside the agents
     retries: int = 1
     every_commit: bool = False  # each commit that lands has passed the checks, not only the last of several
+    scopes: tuple[tuple[str, tuple[str, ...]], ...] = ()  # names, and globs of what hangs together under each
     staging: bool = False  # what lands is tested by the forge's own checks too, on staging branches
     on_conflict: OnConflict = OnConflict.AGENT
     delete_branch: bool = True

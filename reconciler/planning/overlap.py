@@ -26,11 +26,16 @@ ANYWHERE = 1 / 2  # of those of other tasks: what so many change says nothing of
 _WILD = re.compile(r"[*?]")
 
 
+Scopes = tuple[tuple[str, tuple[str, ...]], ...]
+"""Names, and the globs of what hangs together under each."""
+
+
 class Footprint(Struct, frozen=True):
-    """Where a piece of work is likely to change something."""
+    """Where a piece of work is likely to change something. `scopes`: the names of what that is part of."""
 
     paths: frozenset[str] = frozenset()
     globs: tuple[str, ...] = ()
+    scopes: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.paths or self.globs)
@@ -40,11 +45,27 @@ class Footprint(Struct, frozen=True):
         found = self.paths & other.paths
         found |= {path for path in other.paths if fits(path, self.globs)}
         found |= {path for path in self.paths if fits(path, other.globs)}
-        return min(found) if found else next((g for g in self.globs for o in other.globs if _cross(g, o)), None)
+        glob = next((g for g in self.globs for o in other.globs if _cross(g, o)), None)
+        if found or glob:
+            return min(found) if found else glob
+        return next((f"what is in scope {name}" for name in sorted(self.scopes & other.scopes)), None)
 
     def joined(self, other: Footprint) -> Footprint:
         """Both of them."""
         return Footprint(self.paths | other.paths, tuple(dict.fromkeys((*self.globs, *other.globs))))
+
+    def within(self, scopes: Scopes) -> Footprint:
+        """The same, with the scopes that it is in.
+
+        >>> Footprint(frozenset({"src/a.py"})).within((("core", ("src/**",)), ("web", ("web/**",)))).scopes
+        frozenset({'core'})
+        """
+        found = (
+            name
+            for name, globs in scopes
+            if any(fits(path, globs) for path in self.paths) or any(_cross(g, o) for g in self.globs for o in globs)
+        )
+        return Footprint(self.paths, self.globs, frozenset(found)) if scopes and self else self
 
 
 def first_apart(ready: Sequence[Footprint], in_hand: Sequence[Footprint], passed: Callable[[int], int]) -> int:

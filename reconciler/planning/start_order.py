@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cached_property, partial
 from itertools import groupby
 
+from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Task, Unknown
 from reconciler.model.reasons import Reason
@@ -44,12 +45,13 @@ class StartOrder:
         if len(queue) < 2 or len(queue) <= free or not self._matters(queue[:SCANNED_MAX], free):
             return list(queue)
         found: list[Job] = []
+        scopes = queue[0].spec.merge.scopes
         hand: list[tuple[TaskId, Footprint]] | None = None
         for (begins, _), tier in groupby(queue, key=self._tier):
             rest = list(tier)
             while begins and len(rest) > 1 and len(found) < max(free, 1):
-                hand = self._in_hand(queue[0].spec.base) if hand is None else hand
-                feet = [self._guesses.of(job.task) for job in rest[:SCANNED_MAX]]
+                hand = self._in_hand(queue[0].spec) if hand is None else hand
+                feet = [self._guesses.of(job.task).within(scopes) for job in rest[:SCANNED_MAX]]
                 at = first_apart(feet, [each for _, each in hand], partial(self._passed_by, rest))
                 for job, foot in zip(rest[:at], feet, strict=False):
                     self.passed.setdefault(_key(job), _whom(foot, hand))
@@ -117,15 +119,15 @@ class StartOrder:
                 self._lines.touched[job.task.id] = job.base_head
         return True
 
-    def _in_hand(self, base: str) -> list[tuple[TaskId, Footprint]]:
-        """The work on this base that was begun and has not landed."""
+    def _in_hand(self, spec: EpicSpec) -> list[tuple[TaskId, Footprint]]:
+        """The work on the base of a manifest that was begun and has not landed."""
         begun = (
             job
             for job, decision in self._decisions.values()
-            if job.spec.base == base and not job.done
+            if job.spec.base == spec.base and not job.done
             if job.attempts.live or job.open_pull or isinstance(decision, RestartAgent)
         )
-        return [(job.task.id, self._guesses.in_hand(job)) for job in begun]
+        return [(job.task.id, self._guesses.in_hand(job).within(spec.merge.scopes)) for job in begun]
 
 
 def _whom(foot: Footprint, hand: Sequence[tuple[TaskId, Footprint]]) -> tuple[TaskId, str]:
