@@ -150,7 +150,8 @@ def seen_by_another(site: Site, most_s: float = GRACE_S) -> LatestLook | None:
         site.wake()
         while time.monotonic() < until:
             index = published.index()
-            if index and index.pid == holder.pid and index.begun >= began:
+            # What began in the future began before somebody set the clock back.
+            if index and index.pid == holder.pid and began <= index.begun <= time.time():
                 try:
                     found = {name: published.part(name) for name in index.parts}
                 except (OSError, ValueError):

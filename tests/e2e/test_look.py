@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -156,6 +157,23 @@ def test_status_looks_itself_beside_a_watch_that_stands_still_or_was_killed(plac
         watch.communicate()
     assert not asked(place)
     assert place.json("status")["epics"]
+
+
+def test_a_look_of_before_the_clock_was_set_back_is_no_answer_to_who_asks_after_it(place: Place) -> None:
+    watch = place.start("watch", "-f", str(place.manifest(agent={"argv": ["sh", "-c", WAITS]})))
+    index = place.root / ".git/reconcile/status/look/_index.json"
+    try:
+        until(lambda: asked(place), "a watch that answers in time", by=watch)
+        seen = json.loads(index.read_bytes())
+        index.write_text(json.dumps(seen | {"begun": seen["begun"] + 86400}))  # what it began at is in the future now
+
+        place.reconcile("task", "create", "Meanwhile", "--parent", str(place.tasks()["work"]["id"]))
+        [epic] = place.json("status")["epics"]
+
+        assert "Meanwhile" in [task["title"] for task in epic["tasks"]]
+    finally:
+        watch.terminate()
+        watch.communicate()
 
 
 def test_what_the_watch_does_not_act_on_is_no_reason_to_hide_it(place: Place) -> None:
