@@ -17,6 +17,7 @@ _NO_PATH = b"error: invalid path '"
 _NAMED = re.compile(rb"'(/[^'\0]+)'")
 _THEIRS = b"remote: "  # what the other side of a push prints
 _LOCK = re.compile(rb"Unable to create '([^'\n]+\.lock)': File exists")
+_NO_RIGHT = re.compile(rb"(?:Unable to create '[^'\n]+'|unable to (?:create|write|unlink)[^:\n]*): Permission denied")
 
 
 class GitError(TemporaryError):
@@ -26,7 +27,7 @@ class GitError(TemporaryError):
         found = _LOCK.search(finished.err)
         complaint = finished.complaint
         value, hint = (
-            (complaint, refused.advice(complaint) or large_files.advice(complaint))
+            (complaint, refused.advice(complaint) or large_files.advice(complaint) or rights(finished.err))
             if found is None
             else _in_the_way(Path(os.fsdecode(found[1])))
         )
@@ -57,6 +58,18 @@ def expected(args: tuple[str, ...], finished: Finished, ok: tuple[int, ...], com
         error = LackingFile(f"the commit can't be checked out: {lacking}", hint=large_files.ADVICE)
         raise error.due_to(*large_files.places(printed, common))
     raise GitError(args, finished)
+
+
+def rights(err: bytes) -> str | None:
+    """What helps where git may not write here, by what it printed; None where that is not it.
+
+    >>> rights(b"error: unable to create file dist/b: Permission denied")
+    'give this user the right to write there'
+    >>> rights(b"git@github.com: Permission denied (publickey).")
+    >>> rights(b"remote: fatal: Unable to create '/srv/x.lock': Permission denied")
+    """
+    ours = b"\n".join(line for line in err.splitlines() if not line.startswith(_THEIRS))
+    return refused.GIVE_THE_RIGHT if _NO_RIGHT.search(ours) else None
 
 
 def _in_the_way(lock: Path) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.git.commands import Git
+from reconciler.git.refusals import rights
 from reconciler.landing.checkouts import LOCK_SAYS, blocked, expect_its_files, locked_by_us
 from reconciler.landing.opened import BaseCheckout, CheckoutStep, Opened, opened, standing
 from reconciler.model.errors import TemporaryError
@@ -111,7 +112,9 @@ def forward(git: Git, checkout: BaseCheckout, way: CheckoutStep, nonce: str, loc
         f"it is behind its branch, which moved to {way.new[:12]}, and can't follow: {complaint}"
         if again
         else complaint,
-        f"save your changes there, then run 'git reset --hard {way.new[:12]}' in it" if again else "fix that",
+        f"save your changes there, then run 'git reset --hard {way.new[:12]}' in it"
+        if again
+        else rights(complaint.encode()) or "fix that",
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from reconciler.model.errors import TemporaryError
 from reconciler.system import files
 
+GIVE_THE_RIGHT = "give this user the right to write there"
 LEAST = 64 << 10  # bytes; with less not even a ref can be moved
 _PROBE = bytes(4096)
 _PASSING = (errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
@@ -33,7 +34,7 @@ def words(error: OSError, place: Path | str = "", *, starting: bool = False) -> 
         case errno.EROFS:
             return f"{at} is on a file system that is read-only", "mount it for writing"
         case errno.EACCES | errno.EPERM:
-            return f"{at}: {error.strerror}", "give this user the right to write there"
+            return f"{at}: {error.strerror}", GIVE_THE_RIGHT
         case errno.EMFILE:
             return (
                 f"too many files are open: a process may have {_limit(resource.RLIMIT_NOFILE)} here",

@@ -16,6 +16,7 @@ from reconciler.git import commands, locks
 from reconciler.git.refusals import GitError
 from reconciler.git.update_ref import Move, move
 from reconciler.system import shell
+from reconciler.system.shell import Finished
 
 REF = "refs/heads/agent/x-1"
 LEFT = [f"{REF}.lock", "HEAD.lock", "packed-refs.lock", "refs/heads/main.lock", "refs/reconcile/pr/1.lock"]
@@ -85,6 +86,13 @@ def test_a_lock_of_somebody_elses_git_is_left_and_named_with_its_age_and_the_rem
 
     assert lock.exists()
     assert lock in dict(locks.stale(repo.common, everywhere=True))
+
+
+def test_where_git_may_not_write_the_hint_says_who_has_to_have_the_right(repo: GitRepo) -> None:
+    denied = b"fatal: cannot lock ref: Unable to create '/r/.git/refs/heads/agent/x-1.lock': Permission denied"
+    theirs = b"remote: " + denied
+    assert GitError(("update-ref",), Finished(128, b"", denied)).hint == "give this user the right to write there"
+    assert GitError(("push",), Finished(128, b"", theirs)).hint is None
 
 
 def test_a_lock_that_was_there_before_our_git_began_is_not_ours(repo: GitRepo) -> None:
