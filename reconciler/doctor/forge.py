@@ -11,6 +11,7 @@ from reconciler.forges.github.answers import READ_CHECKS
 from reconciler.forges.github.forge import GitHubForge
 from reconciler.loop.asking import ask, known_or
 from reconciler.model.desired import Desired, EpicSpec
+from reconciler.model.observed import Base
 from reconciler.planning import landing_mode
 from reconciler.wiring import Site
 
@@ -69,7 +70,10 @@ def _github(forge: GitHubForge, epics: Sequence[EpicSpec]) -> Iterator[Diagnosis
             state = State.PROBLEM if held else State.WARNING
             yield Diagnosis(name="forge", state=state, found=found, message=held or asked.unread)
         if asked.renamed:
-            yield Diagnosis(name="forge", state=State.WARNING, found=found, message=asked.renamed)
+            seen = ask(partial(forge.base, base))  # it knows the address, too
+            told = seen.rules.renamed if isinstance(seen, Base) and seen.rules else None
+            message, _, hint = (told or asked.renamed).partition("; ")
+            yield Diagnosis(name="forge", state=State.WARNING, found=found, message=message, hint=hint)
         if asked.mute:
             yield Diagnosis(name="forge", state=State.WARNING, found=found, message=asked.mute)
         if why := asked.closed:

@@ -340,6 +340,8 @@ def test_a_repository_that_is_renamed_amid_the_work_is_gone_on_with_and_told(pla
     assert told["forge"]["repository"] == "acme/shop"
     advice = "git remote set-url origin git@github.com:acme/shop.git"
     assert advice in degraded["message"]
+    found = [each for each in place.json("doctor", code=None)["checks"] if "is acme/shop now" in each["message"]]
+    assert [advice in each["hint"] for each in found] == [True]
     place.git(*advice.split()[1:])
     until(lambda: "RepositoryRenamed" not in str(place.json("status", "--fresh")), 90)
     place.manifest(
