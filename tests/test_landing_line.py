@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 import worlds
@@ -426,3 +427,30 @@ def test_what_lands_leaves_those_behind_it_in_their_check(world: World) -> None:
     night.end(second)
     night.quiet()
     assert len(night.landed) == len(second.heads)
+
+
+def test_where_no_check_can_be_started_just_now_the_line_stays_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered(world, 12)
+    start, over, tries = world.create_check, world.now + timedelta(minutes=8), list[str]()
+
+    def starts(subject: str, *args: Any) -> str:
+        tries.append(subject)
+        if world.now < over:
+            raise TemporaryError("the disk is full")
+        return start(subject, *args)
+
+    monkeypatch.setattr(world, "create_check", starts)
+    night = Night(world, an_epic(parallel=1))
+    night.through()
+    assert {(word.reason, "the disk is full" in word.message) for word in night.waiting.values()} == {("Backoff", True)}
+    assert len(night.waiting) == 12
+    assert {place.state for place in night.loop.look().plan.line} == {LineState.QUEUED}
+    while world.now < over:
+        world.later(seconds=30)
+        night.through()
+    world.later(minutes=5)
+    night.through()
+    assert night.landed == [f"x-{n}" for n in range(1, 13)]
+    assert len(set(tries)) == 1, "what is tested first is what was to be tested first"

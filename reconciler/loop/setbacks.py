@@ -223,9 +223,12 @@ def _refused(action: Action, error: ReconcileError) -> Sha | None:
 
 
 def _of_the_line(action: Action, error: ReconcileError) -> bool:
-    """True where a base of ours could not be moved, and nothing says that this is on account of what was to land there."""
+    """True where a base of ours could not be moved, or a check not be started, and nothing says that this is on account of what
+    was to land there."""
     passing = isinstance(error, TemporaryError) and not isinstance(error, ChangedError | RefusedError)
-    return isinstance(action, Land) and action.order.how is LandingMode.CAS and passing and error.about is None
+    lands = isinstance(action, Land) and action.order.how is LandingMode.CAS
+    tests = isinstance(action, StartCheck) and not action.of_the_base
+    return (lands or tests) and passing and error.about is None
 
 
 def _is_over(id: RunId, observed: Observed) -> bool:

@@ -9,7 +9,7 @@ base merged into it, and keeps its turn until that is tested.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from reconciler.model.desired import LandingMode
 from reconciler.model.observed import Base, Observed, Run, Unknown
@@ -57,11 +57,13 @@ def in_line(
     ]
     found = [lane for lane in lanes if lane.jobs]
     landing: Land | None = None
-    failed = max(filter(None, map(guards.line_rests, jobs)), key=lambda failure: failure.until, default=None)
+    line_rests = _why_it_rests(jobs, "Land")
     for line in sorted(found, key=lambda line: min(map(rank, line.jobs))):
-        line.rests = guards.why_it_rests(failed) if failed else None
+        line.rests, untested = line_rests, _why_it_rests(line.jobs, "StartCheck", "StageChecks")
         line.paused = any(job.spec.name in paused for job in line.jobs)
-        now = Turn() if landing else line.turn(slots, slots if line.paused else busy)
+        now = Turn() if landing else line.turn(slots, slots if line.paused or untested else busy)
+        if untested:
+            _start_none(line, decided, untested)
         busy += len(now.check)
         landing = line.decide(now, landing)
     _one_head_gets_the_base(base, jobs, decided, landing)
@@ -102,6 +104,22 @@ def _one_head_gets_the_base(base: Base, jobs: Sequence[Job], decided: Decided, l
             decided[key] = job, Waiting(Reason.LANDING_QUEUED, message)
         else:
             first = [job]
+
+
+def _start_none(line: Lane, decided: Decided, why: Waiting) -> None:
+    """No check of a line starts, whatever it would be of."""
+    for job in line.jobs:
+        key = job.spec.name, job.task.id
+        wish = decided[key][1]
+        if isinstance(wish, StartCheck) and not wish.of_the_base:
+            decided[key] = job, why
+
+
+def _why_it_rests(jobs: Iterable[Job], *actions: str) -> Waiting | None:
+    """Why these actions wait in a whole line: what rests for longest of what went wrong."""
+    failed = filter(None, (guards.line_rests(job, *actions) for job in jobs))
+    last = max(failed, key=lambda failure: failure.until, default=None)
+    return guards.why_it_rests(last) if last else None
 
 
 def _runs(job: Job) -> tuple[Run, ...]:

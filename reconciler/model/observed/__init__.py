@@ -181,8 +181,8 @@ def _alive(source: Mapping[Any, tuple[Run, ...]] | Unknown) -> tuple[Run, ...]:
 
 class Failure(Struct, frozen=True, kw_only=True):
     """An action that went wrong at every try since `since`: it is not tried again before `until`. `permanent`: trying again
-    is useless. `denied`: somebody elsewhere is against it, as is known from the first try on. `line`: a landing, and nothing
-    says that it is on account of what was to land. `left`: by a reconciler that
+    is useless. `denied`: somebody elsewhere is against it, as is known from the first try on. `line`: a landing, or the
+    start of a check, and nothing says that it is on account of what was to land. `left`: by a reconciler that
     has ended, so that nobody tries again by itself. `refused`: the head of a branch whose content was refused. `feedback`: that of a push was, which
     every attempt hears of until one goes well. `others`: what fails of the same task beside it; first stands what keeps it from its next
     step, which housekeeping does not: what is refused, what is useless to try again, what rests for longest."""

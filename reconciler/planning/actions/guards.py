@@ -64,10 +64,10 @@ def why_it_rests(failure: Failure) -> Waiting:
     return Waiting(Reason.BACKOFF, f"{failure.action} failed: {failure.message}", failure.until)
 
 
-def line_rests(job: Job) -> Failure | None:
-    """Its landing that went wrong, so that nothing lands on its base for a while: else the line would be tested again without it."""
-    landing = job.failure.of("Land") if job.failure else None
-    return landing if landing and landing.until > job.now and _rests_with_its_line(landing, job.now) else None
+def line_rests(job: Job, *actions: str) -> Failure | None:
+    """What of these went wrong so that its line waits for a while: else the line would be tested again without it."""
+    tries = (job.failure.of(action) for action in actions) if job.failure else ()
+    return next((each for each in tries if each and each.until > job.now and _rests_with_its_line(each, job.now)), None)
 
 
 def _rests_with_its_line(failure: Failure, now: datetime) -> bool:
