@@ -454,3 +454,20 @@ def test_where_no_check_can_be_started_just_now_the_line_stays_whole(
     night.through()
     assert night.landed == [f"x-{n}" for n in range(1, 13)]
     assert len(set(tries)) == 1, "what is tested first is what was to be tested first"
+
+
+def test_what_people_merge_is_tested_again_as_the_base_moves_and_is_seen_in_line(world: World) -> None:
+    offered(world, 3)
+    night = Night(world, an_epic(parallel=4, mode=MergeMode.MANUAL))
+    night.through()
+    line = night.loop.look().plan.line
+    assert [(place.task, place.state, "reconcile merge" in place.message) for place in line] == [
+        (f"x-{n}", LineState.READY, True) for n in (1, 2, 3)
+    ]
+    tested = len(night.started)
+    world.push_to_main("elsewhere")
+    night.quiet()
+    assert {place.state for place in night.loop.look().plan.line} == {LineState.TESTING}
+    night.through()
+    assert {place.state for place in night.loop.look().plan.line} == {LineState.READY}
+    assert night.landed == [] and len(night.started) == 2 * tested

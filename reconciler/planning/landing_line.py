@@ -15,6 +15,7 @@ from reconciler.model.desired import LandingMode
 from reconciler.model.observed import Base, Observed, Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import (
+    Decision,
     Enqueue,
     Land,
     StartCheck,
@@ -23,6 +24,7 @@ from reconciler.planning.actions import (
     guards,
 )
 from reconciler.planning.check_slots import check_slots
+from reconciler.planning.check_state import CheckState
 from reconciler.planning.job import Job
 from reconciler.planning.landing_mode import mode_of
 from reconciler.planning.lane import Decided, Lane, tested_by_the_forge
@@ -71,6 +73,8 @@ def in_line(
         word = decided[job.spec.name, job.task.id][1]
         if job.open_pull and (job.open_pull.queue or isinstance(word, Enqueue)):
             lines.places.append(place(job, base.name, LandingMode.QUEUE, LineState.ENQUEUED, word=word))
+        elif job.open_pull and _is_left_to_people(job, word):
+            lines.places.append(place(job, base.name, mode_of(job.spec, base), LineState.READY, word=word))
 
 
 def _standing(jobs: Sequence[Job], decided: Decided) -> list[Job]:
@@ -104,6 +108,12 @@ def _one_head_gets_the_base(base: Base, jobs: Sequence[Job], decided: Decided, l
             decided[key] = job, Waiting(Reason.LANDING_QUEUED, message)
         else:
             first = [job]
+
+
+def _is_left_to_people(job: Job, word: Decision) -> bool:
+    """True for what could land as it is, were it not a person's to have it do so."""
+    asks = isinstance(word, Waiting) and word.reason in (Reason.AWAITING_MERGE, Reason.AWAITING_APPROVAL)
+    return asks and job.offer.check_state is CheckState.PASSED
 
 
 def _start_none(line: Lane, decided: Decided, why: Waiting) -> None:

@@ -27,6 +27,7 @@ class LineState(StrEnum):
     PAUSED = "paused"  # it would be tested, and the line pauses
     HELD = "held"  # it does not merge after one that is before it
     ENQUEUED = "enqueued"  # in the merge queue of the forge, or on its way there
+    READY = "ready"  # it has passed on the base as it is; a person merges it, or says yes to it first
     APART = "apart"  # it failed, or does not merge, by itself: what comes of that is no matter of the line
 
 

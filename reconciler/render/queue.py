@@ -17,6 +17,7 @@ from reconciler.render.words import stamp
 
 Document = dict[str, Any]
 
+_SAYS_WHY = (LineState.HELD, LineState.QUEUED, LineState.APART, LineState.ENQUEUED, LineState.READY)
 NEWEST = 20  # checks by which it is known how long one takes
 
 
@@ -63,9 +64,7 @@ def _cells(row: Document, numbers: Mapping[str, int | None]) -> Sequence[str]:
         row["state"],
         ", ".join(beside[:2]) + (f" +{len(beside) - 2}" if len(beside) > 2 else ""),
         (row["expectedAt"] or "")[11:16],
-        row["message"]
-        if row["state"] in (LineState.HELD, LineState.QUEUED, LineState.APART, LineState.ENQUEUED)
-        else "",
+        row["message"] if row["state"] in _SAYS_WHY else "",
     )
 
 
