@@ -11,11 +11,15 @@ import yaml
 from strangers import EXAMPLES
 from waiting import ended
 
-from tests.e2e.test_on_github import NAME, cloned
+from tests.e2e.test_on_github import NAME, Place, cloned
 
 pytestmark = [pytest.mark.xdist_group("github"), pytest.mark.slow]
 RUNS_MAX = 200  # a machine that is busy with all else gets little done in three seconds
 CHANGES = 30
+
+
+def tips(place: Place) -> list[str]:
+    return place.git("reflog", "show", "--format=%H", "main").split()
 
 
 @pytest.mark.parametrize("method", ["merge", "squash"])  # pushed by us in groups; merged by GitHub one at a time
@@ -24,7 +28,8 @@ def test_killed_every_three_seconds_the_base_only_holds_what_passed_and_each_cha
         place.hub.commit(NAME, "main", {path.name: path.read_text() for path in (EXAMPLES / "queue").iterdir()})
         place.git("fetch", "--quiet", "origin")
         place.git("reset", "--quiet", "--hard", "origin/main")
-        began, passed = place.app.head("main"), place.root.parent / "passed"
+        before = {*tips(place), *place.git("rev-list", "main").split()}
+        passed = place.root.parent / "passed"
         document = yaml.safe_load((EXAMPLES / "queue" / "epic.yaml").read_text())
         document["spec"]["repository"] = "project"
         checks = [f"python3 check.py && git rev-parse HEAD^{{tree}} >> {passed}"]
@@ -47,8 +52,7 @@ def test_killed_every_three_seconds_the_base_only_holds_what_passed_and_each_cha
         trees = set(passed.read_text().split())
         moved = (line.split(" ") for line in (place.app.bare.path / "pushed").read_text().splitlines())
         ours = {new for _, new, ref, *_ in moved if ref == "refs/heads/main"}
-        local = set(place.git("reflog", "show", "--format=%H", "main").split())
-        made = (ours | local) - set(place.git("rev-list", began).split())
+        made = {*ours, *tips(place)} - before
         assert made and {place.git("rev-parse", f"{tip}^{{tree}}").strip() for tip in made} <= trees
         titles = place.app.bare.git("log", "--first-parent", "--format=%s", "main").splitlines()
         found = (re.search(r"Add the number (\d+)", title) for title in titles)
