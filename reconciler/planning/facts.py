@@ -44,6 +44,8 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     epic: TaskId | None = None  # what it is a child of
     blocked_by: tuple[str, ...] = ()
     stack: Upon | Unknown | None = None  # what its branch began on, as long as that has not landed
+    swept: bool = False  # its pull request was closed by its forge alone, with the branch that it went onto
+    adrift: bool = False  # the pull request of what its branch began on is open no more
     upon: Upon | None = None  # what it may begin on, or go on with, although that has not landed
     beneath: Upon | Unknown | None = None  # what the only one that it waits for, and may begin on, began on itself
     put_off: Task | None = None  # the epic above it that somebody deferred

@@ -22,6 +22,7 @@ from reconciler.planning.graph import Index, is_work, order
 from reconciler.planning.job import Job
 from reconciler.planning.labels import left_over
 from reconciler.planning.recall import Recall
+from reconciler.planning.swept import adrift, swept
 
 T = TypeVar("T")
 
@@ -278,6 +279,8 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         failure=observed.failure(id),
         refusal=observed.refusal(id),
         stack=_of(observed.stacks, id),
+        swept=swept(observed, _of(observed.pull_requests, id)),
+        adrift=adrift(observed, _of(observed.stacks, id)),
         **beside,
     )
 

@@ -58,6 +58,8 @@ class Offer(Struct, frozen=True, dict=True):
         pull = self.facts.pull
         if not isinstance(pull, PullRequest) or not pull.declined or pull.state is not PullState.CLOSED:
             return False
+        if self.facts.swept:
+            return False
         return self.facts.since is None or (pull.closed_at is not None and pull.closed_at > self.facts.since.at)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,3 +159,21 @@ def test_on_github_its_pull_request_goes_onto_its_parents_branch_until_that_has_
         "Write child (#2)",
         "Write parent (#1)",
     ]
+
+
+@pytest.mark.xdist_group("github")
+def test_what_github_closes_with_its_parents_branch_goes_onto_the_base_all_the_same(
+    there: test_on_github.Place,
+) -> None:
+    manifest = stacked(there, requiredChecks=["ci"])
+    there.reconcile("apply", "-f", manifest, "--wait", code=3)
+    merge = ("gh", "pr", "merge", "1", "--squash", "--delete-branch", "--repo", "acme/app")
+    subprocess.run(merge, cwd=there.root, env=there.env, check=True)
+    assert (there.app.pull(2).state, there.app.pull(2).into) == ("CLOSED", there.app.pull(1).branch)
+
+    there.reconcile("apply", "-f", manifest, "--wait", code=3)
+    there.reconcile("merge")
+    there.reconcile("apply", "-f", manifest, "--wait", code=0)
+
+    assert [there.app.pull(n).state for n in (1, 2, 3)] == ["MERGED", "CLOSED", "MERGED"]
+    assert {path for path, _, _ in there.app.bare.changes("main~", "main")} == {"child"}

@@ -39,6 +39,8 @@ class OpenPullRequest(Action, frozen=True, kw_only=True):
             return None
         if job.stack and job.unfit:
             return None  # what it began on has landed, and it does not fit there: offered, it would bring that along
+        if job.adrift and _onto(job):
+            return None  # where it would go is merged or closed, and here that is not known of its task yet
         ended_well = job.attempts.ending is not None and job.attempts.ending.reason is None
         if not ended_well and not job.pushed_again:
             return None

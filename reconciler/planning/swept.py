@@ -1,0 +1,31 @@
+"""What becomes of a pull request whose place on another task's branch is gone: that one was merged there, or closed. Pure."""
+
+from __future__ import annotations
+
+from reconciler.model.names import BRANCH_PREFIX, TaskId
+from reconciler.model.observed import Observed, PullRequest, PullState, Unknown, Upon
+
+
+def swept(observed: Observed, pull: PullRequest | Unknown | None) -> bool:
+    """True for one that went onto the branch of another task and was closed no sooner than that one's, whose branch is gone:
+    nobody has said anything of it."""
+    pulls = observed.pull_requests
+    if (
+        not isinstance(pull, PullRequest)
+        or isinstance(pulls, Unknown)
+        or not (pull.base or "").startswith(BRANCH_PREFIX)
+    ):
+        return False
+    parent = pulls.get(TaskId((pull.base or "").removeprefix(BRANCH_PREFIX)))
+    if parent is None or pull.state is not PullState.CLOSED or parent.state is PullState.OPEN or parent.left:
+        return False
+    return None not in (pull.closed_at, parent.closed_at) and pull.closed_at >= parent.closed_at  # type: ignore[operator]
+
+
+def adrift(observed: Observed, upon: Upon | Unknown | None) -> bool:
+    """True where nothing more can be offered onto the branch that a task began on: it is open no more, and may be gone."""
+    pulls = observed.pull_requests
+    if not isinstance(upon, Upon) or isinstance(pulls, Unknown):
+        return False
+    parent = pulls.get(upon.parent)
+    return parent is not None and parent.state is not PullState.OPEN
