@@ -21,11 +21,13 @@ from reconciler.runners import _records as records
 from reconciler.runners import courier, supervisor
 from reconciler.runners._folders import Folders
 from reconciler.runners._records import Record, read_json, read_plain
+from reconciler.runners._unbegun import GIVEN_UP
 from reconciler.runners._watched import WatchedRun
 from reconciler.runners._work import WorkKeeper
 
 CLAIM = "claim.json"
 LOG_MAX = 2 * supervisor.LOG_MAX
+WHY_MAX = 500
 
 
 class Arrivals:
@@ -58,16 +60,16 @@ class Arrivals:
             watched.filled = None
         return frozenset(moved)
 
-    def given_up(self, record: Record, seen: Reported, why: str) -> None:
+    def given_up(self, record: Record, seen: Reported, why: str, *, unbegun: bool = False) -> None:
         """Note that a run can't write any more; what it had committed is taken over."""
         if seen.phase != "reserved" and record.id.kind is RunKind.WORK:
             self._work.adopt(seen, record.start.at)
-        self.settle(record, why)
+        self.settle(record, why, unbegun=unbegun)
 
-    def settle(self, record: Record, why: str) -> None:
-        """Note that nothing more comes from a run."""
-        value = {"why": why, "at": datetime.now(UTC).isoformat()}
-        supervisor.write_json(str(self._folders.folder(record.id) / "given-up.json"), value)
+    def settle(self, record: Record, why: str, *, unbegun: bool = False) -> None:
+        """Note that nothing more comes from a run. `unbegun`: it was placed, and its node could not begin it."""
+        value = {"why": why, "at": datetime.now(UTC).isoformat(), "unbegun": unbegun}
+        supervisor.write_json(str(self._folders.folder(record.id) / GIVEN_UP), value)
         supervisor.wake(str(self._folders.root))
         self.watched.pop(record.id, None)
 
@@ -88,6 +90,8 @@ class Arrivals:
         ending = records.as_object(files.get("exit.json", b""))
         if reported.phase == "ended" and record.id.kind is not RunKind.WORK:
             self._end_check(record, reported, files.get("exit.json", b""))
+        elif reported.phase == "ended" and not began and ending.get("cause") == Cause.SETUP:
+            self._not_made(record, reported, ending)
         elif reported.phase == "ended":
             self._end(record, reported, ending)
         elif reported.phase == "revoked":
@@ -132,8 +136,12 @@ class Arrivals:
         if not records.exit_of(ending):
             return self.settle(record, f"{reported.node} does not say how it ended")
         if ending.get("cause") == Cause.SETUP:
-            return self.settle(record, f"{reported.node} could not make its checkout: {ending.get('error', '')}")
+            return self._not_made(record, reported, ending)
         self._write_end(record, ending)
+
+    def _not_made(self, record: Record, reported: Reported, ending: Mapping[str, Any]) -> None:
+        why = f"{reported.node} could not make its checkout: {ending.get('error', '')}"
+        self.settle(record, why[:WHY_MAX], unbegun=True)
 
 
 def _by_our_clock(

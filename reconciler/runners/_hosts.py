@@ -52,16 +52,19 @@ class Hosts:
 
     def _submit(self, name: str, script: str, env: Mapping[str, str]) -> None:
         busy: dict[str, int] = {}
+        had: dict[str, int] = {}
         for host, jobs in self._all().items():
             if isinstance(jobs, ReconcileError):
                 continue
             if name in jobs:
                 return  # it was submitted, and the answer was lost
+            had[host] = len(jobs)
             busy[host] = sum(each.state is JobState.RUNNING for each in jobs.values())
         room = {host: count for host, count in busy.items() if count < self._venue.per_host}
         if not room:
             raise TemporaryError("every host is full" if busy else "no host answers", delay=30.0)
-        host = min(room, key=lambda each: (room[each], self._hosts.index(each)))
+        # Of those that are as busy the one that had the fewest of late: what ends at once on one host is tried on another.
+        host = min(room, key=lambda each: (room[each], had[each], self._hosts.index(each)))
         head, _, rest = script.partition("\n")
         # What it is given may be secret: once it runs, nothing of it stays in a file.
         given = f"{head}\nimport os, sys\nos.unlink(sys.argv[0])\nos.environ.update({dict(env)!r})\n"

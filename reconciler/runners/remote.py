@@ -30,6 +30,7 @@ from reconciler.runners._locks import Locks
 from reconciler.runners._records import Record
 from reconciler.runners._reservation import Reservation
 from reconciler.runners._slurm import Slurm
+from reconciler.runners._unbegun import ended_unbegun, expect_rested
 from reconciler.runners._watched import Note
 from reconciler.runners._work import WorkKeeper
 
@@ -149,15 +150,18 @@ class RemoteRuns:
         waiting = next((job for job in mine or () if job.state in (JobState.QUEUED, JobState.RUNNING)), None)
         if mine is None or (waiting and not record.stop):
             remark = "the engine does not answer" if mine is None else waiting.remark if waiting else ""
+            node = waiting.node if waiting else ""
             self._watched[record.id].unborn = None
-            self._watched[record.id].note = Note(
-                node=waiting.node if waiting else "", remark=remark or "waits for a node"
-            )
+            self._watched[record.id].note = Note(node=node, remark=remark or ("" if node else "waits for a node"))
             return
         watched, now = self._watched[record.id], time.monotonic()
         watched.unborn = now if watched.unborn is None else watched.unborn
-        if record.stop or now - watched.unborn >= UNBORN_S:
-            self._revoke(record, seen, "it was stopped before it began" if record.stop else "its job is gone")
+        if record.stop:
+            self._revoke(record, seen, "it was stopped before it began")
+        elif now - watched.unborn >= UNBORN_S:
+            # Where its engine knows nothing of it, it was never placed, as far as anybody can tell.
+            why = ended_unbegun(mine) if mine else "its job is gone"
+            self._revoke(record, seen, why, unbegun=bool(mine))
 
     def _judge_gone(self, record: Record, claim: Mapping[str, Any], passed: float, jobs: Jobs | None) -> None:
         """The ref does not speak of this run: it never did, or somebody took it away. Its node is refused at its next push."""
@@ -180,8 +184,10 @@ class RemoteRuns:
     def start(self, spec: RunSpec, shim_fd: int, reserve: Callable[[], Path]) -> None:
         """Reserve the task's ref and have the engine place the run. The lock of the task is held, in `shim_fd`.
 
-        `reserve` makes the run's folder, behind the gate. Raises ChangedError where somebody else was first.
+        `reserve` makes the run's folder, behind the gate. Raises ChangedError where somebody else was first, TemporaryError
+        where no node began the last ones.
         """
+        expect_rested(self._folders, spec.id, spec.task)
         at, refs = spec.at, self._work.refs(spec.at.remote)
         last = refs.one(remote_key(spec.id))
         # A reservation of ours that no run of ours stands for: its answer was lost. The swap takes it over.
@@ -275,7 +281,7 @@ class RemoteRuns:
             with suppress(ChangedError):  # it renewed its lease: it is asked again
                 refs.swap(RUN_REFS + seen.task, seen.at, commit)
 
-    def _revoke(self, record: Record, seen: Reported, why: str) -> None:
+    def _revoke(self, record: Record, seen: Reported, why: str, *, unbegun: bool = False) -> None:
         """Swap the ref to `revoked`: from then on the run can't write. Where that is refused, it was alive after all."""
         refs = self._work.refs(record.start.at.remote)
         commit = refs.made({**seen.record, "phase": "revoked", "why": why}, [seen.wip or seen.head])
@@ -284,7 +290,7 @@ class RemoteRuns:
         except ChangedError:
             self._watched[record.id].silent_s = 0.0
             raise
-        self._arrivals.given_up(record, seen, why)
+        self._arrivals.given_up(record, seen, why, unbegun=unbegun)
         if seen.phase == "reserved":
             with suppress(ReconcileError):  # one that starts all the same is refused at its claim
                 self.engine(record.start.at).cancel(self.name(record.id, seen.nonce))

@@ -163,12 +163,45 @@ def test_a_check_that_nothing_wants_any_more_is_ended_there(nodes: Checked):
     until(lambda: not nodes.processes(run) and not nodes.left(), "the node to be cleared")
 
 
-def test_a_checkout_that_can_not_be_made_on_a_node_is_no_red_check(nodes: Checked):
+@pytest.mark.parametrize("kind", ["check", "agent"])
+def test_what_no_node_could_begin_is_placed_once_more_and_then_rests_until_its_task_is_retried(
+    nodes: Checked, tmp_path: Path, kind: str
+):
+    def start(n: int) -> RunId:
+        return nodes.check("true", n=n) if kind == "check" else nodes.start("x-1", n)
+
+    path, bad = nodes.environ["PATH"], tmp_path / "bad"
+    bad.mkdir()
+    (bad / "python3").write_text("#!/bin/sh\nexit 127\n")
+    (bad / "python3").chmod(0o755)
+    nodes.environ = {**nodes.environ, "PATH": f"{bad}:{path}"}
+    nodes.born()
+    for n in (1, 2):
+        lost = nodes.over(start(n))
+        assert (lost.state, lost.started) == (RunState.LOST, False)
+        assert lost.remark == f"its job ended on n{n} before it began"
+    with pytest.raises(TemporaryError, match="2 times no node began it: its job ended on n2") as refused:
+        start(3)
+    assert 20 < refused.value.delay <= 30 and "doctor --nodes" in refused.value.advised
+    assert len(nodes.runner.runs()) == 2
+
+    nodes.environ = {**nodes.environ, "PATH": path}
+    nodes.born()
+    nodes.runner.mark_since(TaskId("x-1"), nodes.repo.head("main"), datetime.now(UTC))
+    seen = nodes.over(start(3))
+    assert seen.exit and seen.exit.well
+
+
+@pytest.mark.parametrize("kind", ["check", "agent"])
+def test_a_checkout_that_no_node_can_make_is_no_attempt_and_no_red_check_and_rests(nodes: Checked, kind: str):
     place = nodes.folder / "scratch" / nodes.spaces.elsewhere.us / "work"
     place.parent.mkdir(parents=True)
     place.write_text("in the way")
-    over = nodes.over(nodes.check("true"))
-    assert over.state is RunState.LOST and "could not make its checkout" in over.remark
+    for n in (1, 2):
+        over = nodes.over(nodes.check("true", n=n) if kind == "check" else nodes.start("x-1", n))
+        assert (over.state, over.started) == (RunState.LOST, False) and "could not make its checkout" in over.remark
+    with pytest.raises(TemporaryError, match="2 times no node began it: n2 could not make its checkout"):
+        nodes.check("true", n=3) if kind == "check" else nodes.start("x-1", 3)
 
 
 def test_of_two_that_start_a_check_at_once_one_does(nodes: Checked):
