@@ -123,6 +123,8 @@ def _lacking(spec: EpicSpec, name: str, there: bool) -> tuple[str, str]:
         return f"{name} can't be executed", f"'chmod +x {shlex.quote(name)}' and commit that"
     if "/" in name:
         return f"{name}, or what its first line names, was not found", f"see to it in {spec.base}"
+    if not spec.merge.runner.local:
+        return f"{name} was not found", "install it on the nodes where checks run"
     return f"{name} was not found", "install it on the PATH of 'reconcile watch'"
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from reconciler.model.observed import Cause, Run, RunState
 from reconciler.model.venue import Venue
+from reconciler.planning.silence import no_word
 
 LOST_CHECKS_MAX = 3
 # What a shell says of a program that it can't execute, and of one that it does not find.
@@ -48,13 +49,14 @@ def seen_again(run: Run | None, at: Venue, now: datetime) -> datetime | None:
     return now + SWEEP if run and run.state is RunState.ENDING else None
 
 
-def whereabouts(run: Run | None) -> str:
-    """On which node a live check is, or why it waits for one; empty where it is on this machine."""
+def whereabouts(run: Run | None, now: datetime) -> str:
+    """On which node a live check is, that it waits for one, or that its node is silent; empty where it is on this machine."""
     if run is None or not run.where:
         return ""
-    if not run.node:
-        return ", once there is a node" + (f" ({run.remark})" if run.remark else "")
-    return f" on {run.node}" + (f" ({run.remark})" if run.remark else "")
+    if silent := no_word(run, now):
+        return f": {silent}"
+    remark = f" ({run.remark})" if run.remark else ""
+    return f" on {run.node}{remark}" if run.node else f", once there is a node{remark}"
 
 
 def turned_red(run: Run, retried_at: datetime | None, now: datetime) -> bool:

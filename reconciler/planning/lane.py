@@ -283,9 +283,12 @@ class Lane(Struct, dict=True):
             found = staging.verdict(staged, job.spec, self.base, job.now)
             what = f"checks of the forge on {staged.branch} ({(run.commit or '')[:12]}){beside}: {found.message}"
             return Waiting(Reason.CHECKS_PENDING, what, found.until)
-        until = seen_again(run, self.by_task[task].spec.merge.runner, self.by_task[task].now)
+        now = self.by_task[task].now
+        until = seen_again(run, self.by_task[task].spec.merge.runner, now)
         return Waiting(
-            Reason.CHECKS_RUNNING, f"checks running on the merged tree {tree[:12]}{beside}{whereabouts(run)}", until
+            Reason.CHECKS_RUNNING,
+            f"checks running on the merged tree {tree[:12]}{beside}{whereabouts(run, now)}",
+            until,
         )
 
     def _others(self, chain: Chain, task: TaskId) -> str:

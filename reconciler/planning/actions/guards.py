@@ -15,6 +15,7 @@ from reconciler.planning.budget import allowance, cost_so_far, task_used_up
 from reconciler.planning.graph import is_deferred
 from reconciler.planning.job import Job
 from reconciler.planning.labels import NEEDS_HUMAN, STOPPED, TAKEN
+from reconciler.planning.silence import no_word
 
 SWEEP = timedelta(seconds=1)
 SWEPT = timedelta(seconds=3)  # by then what supervised a run has kept its limits, and swept up after it, or was killed
@@ -97,28 +98,13 @@ def _elsewhere(run: Run, job: Job, after: str) -> Waiting:
     """A live run on another machine: nothing announces what becomes of it, so it is looked at again as often as it reports."""
     again = job.now + timedelta(seconds=job.venue.looked_every_s)
     node = run.node
-    if run.gives_up_at and run.heard_at:
-        silent, left = rough(job.now - run.heard_at), rough(run.gives_up_at - job.now)
-        now = f"'reconcile stop {run.task} --give-up' does it now"
-        message = f"no word from {node or 'its node'} for {silent}; given up in {left}; {now}{after}"
-        return Waiting(Reason.NODE_SILENT, message, run.gives_up_at, again)
+    if silent := no_word(run, job.now):
+        return Waiting(Reason.NODE_SILENT, f"{silent}{after}", run.gives_up_at, again)
     if run.state is RunState.STARTING and not run.started and not node:
         message = f"attempt {run.attempt} waits for a node" + (f": {run.remark}" if run.remark else "") + after
         return Waiting(Reason.QUEUED, message, again=again)
     remark = f" ({run.remark})" if run.remark else ""
     return Waiting(Reason.AGENT_RUNNING, f"{running(run)}{remark}{after}", _overdue(run, job), again)
-
-
-def rough(span: timedelta) -> str:
-    """A span of time in one unit.
-
-    >>> rough(timedelta(seconds=40)), rough(timedelta(minutes=4, seconds=5)), rough(timedelta(hours=30))
-    ('40 s', '4 min', '30 h')
-    """
-    seconds = max(span.total_seconds(), 0.0)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.0f} h"
 
 
 def running(run: Run) -> str:

@@ -68,7 +68,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
             case CheckState.RUNNING:
                 last = job.offer.checks_last
                 until = seen_again(last, job.spec.merge.runner, job.now)
-                message = f"checks running on the merged tree {candidate.tree[:12]}{whereabouts(last)}"
+                message = f"checks running on the merged tree {candidate.tree[:12]}{whereabouts(last, job.now)}"
                 return Waiting(Reason.CHECKS_RUNNING, message, until)
             case CheckState.NONE if job.offer.subject is None:
                 return Waiting(
@@ -113,7 +113,7 @@ class StartCheck(Action, frozen=True, kw_only=True):
         match job.offer.base_state:
             case CheckState.RUNNING:
                 last = job.offer.base_checks_last
-                message = f"checks failed for #{pull.number}; running them on {job.spec.base} alone{whereabouts(last)}"
+                message = f"checks failed for #{pull.number}; running them on {job.spec.base} alone{whereabouts(last, job.now)}"
                 return Waiting(Reason.CHECKS_RUNNING, message, seen_again(last, job.spec.merge.runner, job.now))
             case CheckState.FAILED:
                 return Waiting(Reason.CHECK_BROKEN, base_checks.not_its_fault(job.spec, job.offer.base_checks_last))
