@@ -77,7 +77,9 @@ def release_command(site: Site, id: TaskId, out: Output) -> int:
 @click.command("stop")
 @click.argument("task", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every agent and every check of this repository")
-@click.option("--give-up", "give_up", is_flag=True, help="Wait no longer for an agent on a node that is silent")
+@click.option(
+    "--give-up", "give_up", is_flag=True, help="Wait no longer for an agent or a check on a node that is silent"
+)
 @common
 def stop_command(task: str | None, everything: bool, give_up: bool, out: Output) -> int:
     """Stop the agent of a TASK, or all of them. No work is lost; 'reconcile retry' starts it again. Refused inside a run."""
@@ -112,14 +114,16 @@ def _give_up(site: Site, task: TaskId | None, out: Output) -> int:
         raise UsageError("--give-up needs a task")
     runs = [run for run in site.runner.runs().values() if run.alive and run.where and run.task == task]
     if not runs:
-        raise PermanentError(f"{task} has no agent on another machine", hint=f"reconcile stop {task}")
+        raise PermanentError(f"{task} has no agent, and no check, on another machine", hint=f"reconcile stop {task}")
     for run in runs:
         site.runner.give_up(run.id)
     done = [act("StopAgent", task, "given up", "Stopped")]
     out.noted(site, done)
+    works = any(run.id.kind is RunKind.WORK for run in runs)
+    left = "what it has becomes saved work once its node is back" if works else "it is run again, on whatever node"
     message = (
         f"{task}  given up; on {runs[0].where} it may live and cost until it hears of that or its lease is over. "
-        "It can't write any more: what it has becomes saved work once its node is back"
+        f"It can't write any more: {left}"
     )
     out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
     return 0

@@ -75,8 +75,9 @@ class TaskRefs:
             if found and found.at == at:
                 return found
             if self._unread.get(task) == at:
-                break
-        raise ChangedError(f"{RUN_REFS}{task} moves, or holds no record")
+                hint = f"where nobody needs what is there, delete it: git push REMOTE --delete {RUN_REFS}{task}"
+                raise ChangedError(f"{RUN_REFS}{task} holds no record of a run", hint=hint)
+        raise ChangedError(f"{RUN_REFS}{task} moves")
 
     def files(self, reported: Iterable[Reported], *names: str) -> Mapping[TaskId, Mapping[str, bytes]]:
         """These files of what was reported, as far as it holds them: read in one go."""

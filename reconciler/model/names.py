@@ -140,13 +140,26 @@ class RunId(Struct, frozen=True, order=True, gc=False):
         return cls(RunKind(kind), subject, int(n))
 
 
-def remote_key(run: RunId) -> TaskId:
-    """What a run is called on its remote: all of a task's runs share one ref, and a check has its own, which no task's can be.
+def remote_key(run: RunId, us: str) -> TaskId:
+    """What a run is called on its remote. All of a task's runs share one ref, whichever repository they are of; a check has one of
+    its own in that of `us`, which no task's can be: of what others have tested we know nothing.
 
-    >>> remote_key(RunId(RunKind.WORK, "bd-17", 3)), remote_key(RunId(RunKind.CHECK, "4b825dc642cb-01709241", 1))
-    ('bd-17', 'check@4b825dc642cb-01709241')
+    >>> remote_key(RunId(RunKind.WORK, "bd-17", 3), "0c1d2e3f4a5b")
+    'bd-17'
+    >>> remote_key(RunId(RunKind.CHECK, "4b825dc642cb-01709241", 1), "0c1d2e3f4a5b")
+    'check@0c1d2e3f4a5b-4b825dc642cb-01709241'
     """
-    return TaskId(run.subject if run.kind is RunKind.WORK else _CHECK_KEY + run.subject)
+    return TaskId(run.subject if run.kind is RunKind.WORK else f"{_CHECK_KEY}{us}-{run.subject}")
+
+
+def check_of(key: str, us: str, n: int) -> RunId | None:
+    """The n-th check that is called so on its remote; None for what is none of ours.
+
+    >>> str(check_of("check@0c1d2e3f4a5b-4b825dc642cb-01709241", "0c1d2e3f4a5b", 1)), check_of("bd-17", "0c1d2e3f4a5b", 1)
+    ('check/4b825dc642cb-01709241/1', None)
+    """
+    subject = key.removeprefix(f"{_CHECK_KEY}{us}-")
+    return RunId(RunKind.CHECK, subject, n) if subject != key else None
 
 
 def check_subject(tree: Sha, commands: tuple[str, ...], env: tuple[tuple[str, str], ...] = ()) -> str:

@@ -41,7 +41,7 @@ class Arrivals:
         """Bring what moved on a remote into the run folders: log and beginning first, the ending last. Those that moved."""
         moved: dict[RunId, tuple[Record, Reported]] = {}
         for record in group:
-            reported, nonce = seen.get(remote_key(record.id)), self.claim(record.id).get("nonce")
+            reported, nonce = seen.get(remote_key(record.id, self._work.us)), self.claim(record.id).get("nonce")
             if reported is None or reported.nonce != nonce:
                 continue
             if self.watched[record.id].filled != reported.at:

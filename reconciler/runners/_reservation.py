@@ -34,7 +34,7 @@ class Reservation:
 
         Raises ChangedError where somebody else was first, or its branch is gone.
         """
-        spec, key = self._spec, remote_key(self._spec.id)
+        spec, key = self._spec, remote_key(self._spec.id, self._work.us)
         head = self._head()
         wip = last.wip if last and last.wip and last.head == head else None
         if last and last.wip and not wip:  # the branch went on without it
@@ -61,7 +61,7 @@ class Reservation:
 
     def script(self, reserved: Reported) -> str:
         """What a node runs, a program in Python with all that it needs; `reserved`: what `made` gave."""
-        spec, key, works = self._spec, remote_key(self._spec.id), self._works
+        spec, key, works = self._spec, remote_key(self._spec.id, self._work.us), self._works
         folder = self._work.run_folder(spec.at, key, spec.id.n)
         given = {
             **(self._work.identity() if works else {}),

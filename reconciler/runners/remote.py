@@ -17,7 +17,7 @@ from typing import Any
 from reconciler.git.run_reports import Reported
 from reconciler.git.task_refs import TaskRefs
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
-from reconciler.model.names import RUN_REFS, RunId, TaskId, remote_key, usable
+from reconciler.model.names import RUN_REFS, RunId, TaskId, check_of, remote_key
 from reconciler.model.observed import StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.model.venue import Venue, VenueKind
@@ -87,18 +87,21 @@ class RemoteRuns:
                 if record.id not in starting and not self._folders.record(record.id).settled:
                     waited = 0.0 if record.id in moved else passed
                     with suppress(ReconcileError):  # what was refused, or not answered, is looked at again
-                        self._judge(record, seen.get(remote_key(record.id)), waited, self._jobs(record.start.at, jobs))
-            self._clear(refs, seen, group)
+                        self._judge(record, seen.get(self._key(record.id)), waited, self._jobs(record.start.at, jobs))
+            self._clear(refs, seen)
 
-    def _clear(self, refs: TaskRefs, seen: Mapping[TaskId, Reported], group: Iterable[Record]) -> None:
-        """Delete the refs of our checks that are over: nothing of one is of use but its ending, which is here by then."""
-        over = {key for key, each in seen.items() if not usable(key) and each.over and each.by == self._work.us}
-        over -= (
-            {remote_key(record.id) for record in group if not self._folders.record(record.id).settled} if over else over
-        )
-        for key in over:
+    def _clear(self, refs: TaskRefs, seen: Mapping[TaskId, Reported]) -> None:
+        """Delete the refs of our checks that are over, once their endings are here: nothing else of them is of use."""
+        for key, each in seen.items():
+            run = check_of(key, self._work.us, each.n) if each.over else None
+            # Asked now, and not of what was alive when this look began: another program of ours may have started it since.
+            if run is None or (self._arrivals.claim(run).get("nonce") == each.nonce and not self._over(run)):
+                continue
             with suppress(ReconcileError):  # the next look does it
-                refs.swap(RUN_REFS + key, seen[key].at, None)
+                refs.swap(RUN_REFS + key, each.at, None)
+
+    def _over(self, run: RunId) -> bool:
+        return self._folders.record(run).settled
 
     def _jobs(self, at: Venue, known: dict[tuple[str, ...], Jobs | None]) -> Jobs | None:
         """What the engine of a venue says; None where it does not answer. Each is asked once."""
@@ -189,7 +192,7 @@ class RemoteRuns:
         """
         expect_rested(self._folders, spec.id, spec.task)
         at, refs = spec.at, self._work.refs(spec.at.remote)
-        last = refs.one(remote_key(spec.id))
+        last = refs.one(self._key(spec.id))
         # A reservation of ours that no run of ours stands for: its answer was lost. The swap takes it over.
         if last and not last.over and not (last.phase == "reserved" and last.by == self._work.us):
             raise ChangedError(f"{spec.task} is at work on {last.node or 'a node that has yet to be found'}")
@@ -226,7 +229,7 @@ class RemoteRuns:
             self._folders.write_stop(run, why)
         nonce = str(self._arrivals.claim(run).get("nonce"))
         try:
-            seen = self._work.refs(record.start.at.remote).one(remote_key(run))
+            seen = self._work.refs(record.start.at.remote).one(self._key(run))
         except TemporaryError as error:
             raise TemporaryError(f"{self._unseen(record, nonce)}: {error}", delay=30.0) from error
         if seen is None or seen.nonce != nonce or seen.over:
@@ -257,7 +260,7 @@ class RemoteRuns:
 
     def _give_up(self, run: RunId) -> None:
         record = self._folders.record(run)
-        seen = self._work.refs(record.start.at.remote).one(remote_key(run))
+        seen = self._work.refs(record.start.at.remote).one(self._key(run))
         if record.settled or seen is None or seen.nonce != self._arrivals.claim(run).get("nonce") or seen.over:
             return
         self._revoke(record, seen, "a person gave it up")
@@ -297,6 +300,9 @@ class RemoteRuns:
             if not seen.wip:  # nothing has ever run, and nothing is in it but the head of our own branch
                 with suppress(ReconcileError):
                     refs.swap(RUN_REFS + seen.task, commit, None)
+
+    def _key(self, run: RunId) -> TaskId:
+        return remote_key(run, self._work.us)
 
     # --- the engine -----------------------------------------------------------------------------------------
 

@@ -191,7 +191,7 @@ class AnyWorkspaces(GitWorkspaces):
         if at.local:
             return super().create_check(subject, at, commit, n=n, apart=apart)
         # Its checkout is made by the node that gets it, out of what is pushed with its reservation.
-        return self.elsewhere.tree_path(at, remote_key(RunId(RunKind.CHECK, subject, n)), n)
+        return self.elsewhere.tree_path(at, remote_key(RunId(RunKind.CHECK, subject, n), self.elsewhere.us), n)
 
     def unlock(self, task: TaskId, at: Venue) -> None:
         if at.local:

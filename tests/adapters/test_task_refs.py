@@ -62,8 +62,9 @@ def test_what_holds_no_record_is_nobodys_and_keeps_no_look_from_its_end(refs: Ta
         repo.git("push", "-q", refs.url, f"{commit}:{RUN_REFS}j-{n}")
     refs.swap(REF, None, record(refs, repo))
     assert set(refs.look()) == set(refs.look()) == {X}
-    with pytest.raises(ChangedError):
+    with pytest.raises(ChangedError, match="run/j-0 holds no record of a run") as refused:
         refs.one(TaskId("j-0"))
+    assert "--delete refs/reconcile/run/j-0" in refused.value.advised
 
 
 def test_a_remote_that_does_not_answer_is_not_empty(refs: TaskRefs, repo: GitRepo, tmp_path: Path):

@@ -106,7 +106,8 @@ def test_a_silent_node_is_given_up_by_a_person_and_its_task_starts_elsewhere(far
     assert far.entry("Do a")["run"]["where"].startswith("here:n")
     assert "running on n" in far.reconcile("describe", task) and "here:n" in far.reconcile("get", "runs")
     assert [row["task"] for row in far.json("get", "worktrees")].count(task) == 1
-    assert "has no agent on another machine" in far.reconcile("stop", far.tasks()["Do e"]["id"], "--give-up", code=1)
+    refused = far.reconcile("stop", far.tasks()["Do e"]["id"], "--give-up", code=1)
+    assert "has no agent, and no check, on another machine" in refused
     assert "given up" in far.reconcile("stop", task, "--give-up")
     far.go.touch()
     far.reconcile("apply", "-f", epic, "--wait")
@@ -268,3 +269,32 @@ def test_checks_run_where_the_policy_says_and_one_survives_the_watch_that_began_
     until(lambda: not list(far.folder.glob("scratch/*/work/*")), "the nodes to be cleared")
     refs = far.git("for-each-ref", "--format=%(refname)", cwd=far.folder / "remote.git").split()
     assert refs == []
+
+
+def test_a_check_on_a_node_that_is_silent_is_told_and_given_up_by_a_person_and_its_change_lands(far: Far):
+    far.runner["lease"] = "10m"
+    check = f"echo check >> {far.ledger}; test -e {far.go} || sleep 600"
+    agent = {"argv": ["sh", "-c", "touch one; git add .; git commit -qm One"]}
+    policy = {"checks": [check], "runner": far.runner}
+    far.reconcile(
+        "apply", "-f", str(far.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent, mergePolicy=policy))
+    )
+    watch = far.start("watch")
+    until(far.attempts, "a check to run", by=watch)
+    until(lambda: " on n1" in far.entry("Do a")["waiting"]["message"], "its node to be told", by=watch)
+    (job,) = far.folder.glob("scratch/n1/jobs/rc.*")
+    pid = int((job / "pid").read_text())
+    frozen = [pid, *courier.descendants(pid)]
+    courier.send(frozen, signal.SIGSTOP)
+    task = far.tasks()["Do a"]["id"]
+    said = f"given up in 20 min; 'reconcile stop {task} --give-up' does it now"
+    until(lambda: said in far.reconcile("status"), "its silence to be told", by=watch)
+    far.go.touch()
+    assert "it is run again, on whatever node" in far.reconcile("stop", task, "--give-up")
+    until(lambda: far.tasks()["Do a"]["status"] == "closed", "it to land", by=watch)
+    watch.terminate()
+    watch.communicate()
+    courier.send(frozen, signal.SIGCONT)
+    assert far.subjects() == ["Do a", "Begin"] and far.attempts() == ["check", "check"]
+    until(lambda: not list(far.folder.glob("scratch/*/work/*")), "the node that woke to clear what it had")
+    assert far.git("for-each-ref", cwd=far.folder / "remote.git") == ""

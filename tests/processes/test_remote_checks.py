@@ -13,6 +13,8 @@ import pytest
 from nodes import Nodes
 from waiting import until
 
+from reconciler.git.run_reports import Reported
+from reconciler.git.task_refs import TaskRefs
 from reconciler.model.errors import ChangedError, TemporaryError
 from reconciler.model.names import RUN_REFS, RunId, RunKind, Sha, TaskId, remote_key
 from reconciler.model.observed import RunState, StopWhy
@@ -20,7 +22,7 @@ from reconciler.model.ports import RunSpec
 from reconciler.runners import courier
 from reconciler.runners._engines import Engine
 
-SUBJECT = "4b825dc642cb-01709241"
+SUBJECT, OTHER = "4b825dc642cb-01709241", "4b825dc642cb-01709242"
 
 
 class Checked(Nodes):
@@ -30,16 +32,16 @@ class Checked(Nodes):
         tree = self.repo.git("rev-parse", "main^{tree}")
         return Sha(self.repo.git("commit-tree", tree, "-p", "main", "-m", "what would land"))
 
-    def check(self, *commands: str, n: int = 1, commit: Sha | None = None) -> RunId:
+    def check(self, *commands: str, n: int = 1, commit: Sha | None = None, subject: str = SUBJECT) -> RunId:
         """What the start of a check does."""
-        run, commit = RunId(RunKind.CHECK, SUBJECT, n), commit or self.candidate()
+        run, commit = RunId(RunKind.CHECK, subject, n), commit or self.candidate()
         self.runner.start(
             RunSpec(
                 id=run,
                 task=TaskId("x-1"),
                 manifest="demo",
                 steps=tuple(("/bin/sh", "-c", command) for command in commands),
-                cwd=self.spaces.create_check(SUBJECT, self.venue, commit, n=n),
+                cwd=self.spaces.create_check(subject, self.venue, commit, n=n),
                 env={"RECONCILE_BASE": "main", "RECONCILE_TASK": "x-1"},
                 tree=Sha(self.repo.git("rev-parse", f"{commit}^{{tree}}")),
                 commit=commit,
@@ -47,6 +49,9 @@ class Checked(Nodes):
             )
         )
         return run
+
+    def key(self, run: RunId) -> TaskId:
+        return remote_key(run, self.spaces.elsewhere.us)
 
     def on_remote(self) -> list[str]:
         return self.repo.git("for-each-ref", "--format=%(refname)", cwd=self.remote).split()
@@ -92,7 +97,7 @@ def ended(
     content = json.dumps(ending)
     seal = "" if secret is None else courier.sealed(secret, content.encode())
     for _ in range(50):
-        seen = refs.one(remote_key(run))
+        seen = refs.one(nodes.key(run))
         assert seen
         record = json.dumps({**seen.record, "phase": "ended", "seal": seal})
         whole = {"exit.json": content, "record.json": record, **({"run.json": json.dumps(began)} if began else {})}
@@ -101,7 +106,7 @@ def ended(
         tree = git.objects("mktree", stdin=rows.encode()).text.strip()
         with suppress(ChangedError):  # it renewed its lease at that moment
             made = Sha(nodes.repo.git("commit-tree", tree, "-p", seen.head, "-m", "ended"))
-            return refs.swap(RUN_REFS + remote_key(run), seen.at, made)
+            return refs.swap(RUN_REFS + nodes.key(run), seen.at, made)
     raise AssertionError("it moves too often")
 
 
@@ -239,6 +244,41 @@ def test_a_controller_that_dies_as_it_submits_a_check_has_it_once_or_tries_again
     again = nodes.over(nodes.check("true", n=2))
     assert again.exit and again.exit.well
     until(lambda: nodes.runner.runs() and not nodes.on_remote(), "the refs to be gone")
+
+
+def test_two_repositories_that_use_one_remote_test_the_same_tree_each_for_itself(nodes: Checked, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    other = Checked(tmp_path / "other", nodes.venue)
+    commit, same = nodes.candidate(), other.candidate()
+    assert nodes.repo.git("rev-parse", f"{commit}^{{tree}}") == other.repo.git("rev-parse", f"{same}^{{tree}}")
+    ours, theirs = nodes.check("sleep 600", commit=commit), other.check("exit 3", commit=same)
+    seen = other.over(theirs)
+    assert seen.exit and seen.exit.code == 3
+    until(lambda: other.runner.runs() and nodes.on_remote() == [RUN_REFS + nodes.key(ours)], "theirs alone to be gone")
+    nodes.runs_it(ours)
+    other.clear()
+
+
+def test_a_check_that_another_program_of_ours_starts_during_a_look_is_not_cleared_away_unread(
+    nodes: Checked, monkeypatch: pytest.MonkeyPatch
+):
+    first = nodes.check("sleep 600")
+    nodes.runs_it(first)
+    look = TaskRefs.look
+
+    def slow(refs: TaskRefs, **how: bool) -> Mapping[TaskId, Reported]:
+        """A remote that answers late: meanwhile another check starts there, and ends."""
+        monkeypatch.undo()
+        began.append(nodes.check("true", subject=OTHER))
+        until(lambda: nodes.key(began[0]) in look(refs) and look(refs)[nodes.key(began[0])].over, "it to be over")
+        return look(refs, **how)
+
+    began: list[RunId] = []
+    monkeypatch.setattr(TaskRefs, "look", slow)
+    nodes.runner.runs()
+
+    seen = nodes.over(began[0])
+    assert seen.exit and seen.exit.well
 
 
 def test_where_the_remote_is_away_no_check_begins_and_that_is_no_verdict(nodes: Checked):
