@@ -79,7 +79,7 @@ def declared(labels: Collection[str]) -> Footprint:
     """What the labels of a task name: `paths:` and a path or a glob each.
 
     >>> declared({"paths:src/*.py", "paths:README.md", "ui"})
-    Footprint(paths=frozenset({'README.md'}), globs=('src/*.py',))
+    Footprint(paths=frozenset({'README.md'}), globs=('src/*.py',), scopes=frozenset())
     """
     named = sorted(label.removeprefix(PATHS) for label in labels if label.startswith(PATHS))
     wild = tuple(glob for glob in named if _WILD.search(glob))
