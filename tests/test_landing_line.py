@@ -435,11 +435,11 @@ def test_where_no_check_can_be_started_just_now_the_line_stays_whole(
     offered(world, 12)
     start, over, tries = world.create_check, world.now + timedelta(minutes=8), list[str]()
 
-    def starts(subject: str, *args: Any) -> str:
+    def starts(subject: str, *args: Any, **more: Any) -> str:
         tries.append(subject)
         if world.now < over:
             raise TemporaryError("the disk is full")
-        return start(subject, *args)
+        return start(subject, *args, **more)
 
     monkeypatch.setattr(world, "create_check", starts)
     night = Night(world, an_epic(parallel=1))
