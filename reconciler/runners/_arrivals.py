@@ -27,7 +27,7 @@ from reconciler.runners._work import WorkKeeper
 
 CLAIM = "claim.json"
 LOG_MAX = 2 * supervisor.LOG_MAX
-WHY_MAX = 500
+WHY_MAX = 300
 
 
 class Arrivals:
@@ -140,8 +140,8 @@ class Arrivals:
         self._write_end(record, ending)
 
     def _not_made(self, record: Record, reported: Reported, ending: Mapping[str, Any]) -> None:
-        why = f"{reported.node} could not make its checkout: {ending.get('error', '')}"
-        self.settle(record, why[:WHY_MAX], unbegun=True)
+        why = " ".join(str(ending.get("error", "")).split())
+        self.settle(record, f"{reported.node} could not make its checkout: {why[-WHY_MAX:]}", unbegun=True)
 
 
 def _by_our_clock(

@@ -155,6 +155,7 @@ class NodeCheckout:
         self.objects = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": os.path.join(tree, ".git", "objects")}
         self.head = ""
         self.lacks = ""  # what the last snapshot could not hold
+        self._large: frozenset[str] = frozenset()  # what Git LFS has brought here
 
     def make(self, head: str, wip: str | None, bases: dict[str, str]) -> None:
         """Files of the head, and over them what an earlier run had not committed, not committed."""
@@ -175,7 +176,7 @@ class NodeCheckout:
             self._in("read-tree", "-u", "--reset", wip)
             self._in("read-tree", "HEAD")
             self._in("update-index", "-q", "--refresh", ok=(0, 1))
-        self.head = head
+        self.head, self._large = head, self._of_lfs()
 
     def snapshot(self) -> tuple[str, str | None]:
         """The head of the work, and a commit of what is in no commit of it; None where everything is."""
@@ -201,12 +202,20 @@ class NodeCheckout:
         tree = run("write-tree", env=env)
         raw = run("diff-tree", "-r", "--raw", "--no-renames", head, tree, env=env)
         nested = next((row.split("\t")[1] for row in raw.splitlines() if row.split()[1] == "160000"), "")
+        large = self._of_lfs() - self._large
         self.lacks = unread or (nested and nested + " is a repository of its own")
+        if large and not self.lacks:  # a commit holds their names alone
+            self.lacks = "Git LFS keeps " + str(len(large)) + " of its files in .git/lfs/objects, and nowhere else"
         self.head = head
         if not raw and not others:
             return head, None
         onto = [word for parent in (head, *others) for word in ("-p", parent)]
         return head, run("commit-tree", tree, *onto, stdin=b"work that was not committed\n", env=env)
+
+    def _of_lfs(self) -> frozenset[str]:
+        """The files of Git LFS that are kept here, by their hashes."""
+        found = os.walk(os.path.join(self.tree, ".git", "lfs", "objects"))
+        return frozenset(name for _, _, names in found for name in names)
 
     def _holds(self, one: str, other: str) -> bool:
         try:

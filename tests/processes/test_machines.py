@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from dying import arm, dying
 from nodes import MOST, Nodes
+from outside import outside
 from slurm_cluster import free_ports
 from waiting import until
 
@@ -380,6 +381,22 @@ def test_what_no_commit_can_hold_keeps_the_checkout_on_its_node_and_the_log_says
     until(lambda: not nodes.processes(RunId(RunKind.WORK, "x-2", 1)), "the next courier there to be over")
     tree = Path(nodes.spaces.elsewhere.tree_path(nodes.venue, X, 1))
     assert (tree / "nested/b").read_text() == "a\n"
+
+
+def test_what_git_lfs_keeps_beside_the_commits_is_not_cleared_away(nodes: Nodes, tmp_path: Path):
+    path, home = f"{outside('git-lfs').parent}{os.pathsep}{nodes.environ['PATH']}", str(tmp_path)
+    nodes.environ = {**nodes.environ, "PATH": path, "HOME": home, "GIT_CONFIG_GLOBAL": str(tmp_path / ".gitconfig")}
+    subprocess.run(["git", "lfs", "install", "--skip-repo"], env=nodes.environ, check=True, capture_output=True)
+    nodes.born()
+    track = "echo '*.bin filter=lfs diff=lfs merge=lfs -text' > .gitattributes"
+    run = nodes.start("x-1", steps=nodes.agent("x-1", f"{track}; echo large > a.bin; git add .; git commit -qm Large"))
+    seen = nodes.over(run)
+    assert seen.exit and seen.exit.well
+    assert nodes.repo.git("show", "agent/x-1:a.bin").startswith("version https://git-lfs")
+    assert "it is kept on n1: Git LFS keeps 1 of its files" in nodes.runner.log_tail(run)
+    until(lambda: not nodes.processes(run), "its courier to be over")
+    (kept,) = Path(nodes.spaces.elsewhere.tree_path(nodes.venue, X, 1)).glob(".git/lfs/objects/*/*/*")
+    assert kept.read_text() == "large\n"
 
 
 def test_what_can_not_be_set_up_on_a_node_is_told(nodes: Nodes):
