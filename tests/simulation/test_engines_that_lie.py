@@ -22,7 +22,7 @@ from reconciler.model.names import RUN_REFS, RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.model.venue import Venue, VenueKind
-from reconciler.runners import remote
+from reconciler.runners import _unbegun, remote
 from reconciler.runners._engines import EngineJob, JobState
 from reconciler.runners._folders import Folders
 from reconciler.runners._locks import Locks
@@ -301,6 +301,7 @@ def turn(runs: RemoteRuns, folders: Folders, world: SimWorld) -> bool:
 def told(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = SimWorld(random.Random(seed))
     monkeypatch.setattr(remote.time, "monotonic", lambda: world.now)
+    monkeypatch.setattr(_unbegun, "REST_S", 0.0)  # it goes by the real clock
     monkeypatch.setattr(remote.supervisor, "write_json", lambda path, value: Path(path).write_text(json.dumps(value)))
     runs, folders = controller(folder, world)
     for n in range(3000):
