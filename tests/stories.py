@@ -10,9 +10,10 @@ from memory import Fault, Killed, World
 from merging_world import MergingWorld
 
 from reconciler.loop.loop import Loop, Tick
-from reconciler.model.desired import Desired, EpicSpec, InlineTask, RiskLevel
+from reconciler.model.desired import Desired, EpicSpec, InlineTask
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Cause, PullState, RunState
+from reconciler.model.review_by_risk import RiskLevel
 from reconciler.model.values import replace
 from reconciler.model.verdicts import ReviewVerdict, ReviewWord
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from worlds import BASE, CHECKS, HEAD, NOW, OTHER, US, PullState, Rejection, RetryPoint, Unknown, ago
 
 from reconciler.model.agent_spec import AgentSpec
-from reconciler.model.desired import Review, ReviewByRisk
 from reconciler.model.globs import glob_pattern
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Landing, Run, WorktreeFault
 from reconciler.model.reasons import Reason
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.planning import messages, run_results
 from reconciler.planning.check_state import CheckState

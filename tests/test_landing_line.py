@@ -11,11 +11,12 @@ import worlds
 from memory import World
 from test_loop import Clockwork, a_loop, offer, offered
 
-from reconciler.model.desired import EpicSpec, MergeMethod, MergeMode, Review, ReviewByRisk
+from reconciler.model.desired import EpicSpec, MergeMethod, MergeMode
 from reconciler.model.errors import BlockedError, PermanentError, TemporaryError
 from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Room, Run, RunState
 from reconciler.model.ports import LandOrder
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.planning.actions import StartCheck
 from reconciler.planning.planner import plan

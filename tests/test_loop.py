@@ -14,12 +14,13 @@ from reconciler.loop import loop as loop_module
 from reconciler.loop.executor import Outcome
 from reconciler.loop.loop import Loop, Met, Tick
 from reconciler.loop.setbacks import FAILURE_MOST_S, PERMANENT_S
-from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode, Review, ReviewByRisk
+from reconciler.model.desired import Desired, EpicSpec, MergeMethod, MergeMode
 from reconciler.model.errors import ChangedError, PermanentError, RefusedError, TemporaryError
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Base, Room, Run, RunState, Salvage, StopWhy
 from reconciler.model.ports import LandOrder, Place, RunSpec
 from reconciler.model.reasons import Reason
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.planning.actions import SetPhase
 from reconciler.planning.plan import Plan

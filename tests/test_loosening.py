@@ -27,14 +27,13 @@ from reconciler.model.desired import (
     NoChecks,
     OnConflict,
     Prune,
-    Review,
-    ReviewByRisk,
     SquashMessage,
     TrackerKind,
     WorktreeSpec,
 )
 from reconciler.model.names import TaskId
 from reconciler.model.notify import Notify, Telling
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue, VenueKind
 from reconciler.planning.command_files import derived

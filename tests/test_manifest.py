@@ -23,13 +23,12 @@ from reconciler.model.desired import (
     InlineTask,
     MergePolicy,
     NoChecks,
-    Review,
-    ReviewByRisk,
     TrackerKind,
     WorktreeSpec,
 )
 from reconciler.model.errors import ManifestError, PermanentError, TemporaryError
 from reconciler.model.names import TaskId
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue, VenueKind
 

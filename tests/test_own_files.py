@@ -6,7 +6,8 @@ import pytest
 import worlds
 
 from reconciler.model.agent_spec import AgentSpec
-from reconciler.model.desired import MergePolicy, Review, ReviewByRisk
+from reconciler.model.desired import MergePolicy
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.planning.own_files import own_files
 
 READ = MergePolicy(review=ReviewByRisk.always(Review.AGENT))

@@ -37,9 +37,6 @@ from reconciler.model.desired import (
     NoChecks,
     OnConflict,
     Prune,
-    Review,
-    ReviewByRisk,
-    RiskLevel,
 )
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, check_subject, review_subject
 from reconciler.model.observed import (
@@ -79,6 +76,7 @@ from reconciler.model.observed import (
     WorktreeFault,
 )
 from reconciler.model.report import Fault, Report
+from reconciler.model.review_by_risk import Review, ReviewByRisk, RiskLevel
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue, VenueKind
 from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, mark_of

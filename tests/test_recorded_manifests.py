@@ -32,8 +32,6 @@ from reconciler.model.desired import (
     NoChecks,
     OnConflict,
     Prune,
-    Review,
-    ReviewByRisk,
     SquashMessage,
     TrackerKind,
     WorktreeSpec,
@@ -41,6 +39,7 @@ from reconciler.model.desired import (
 from reconciler.model.errors import TemporaryError, UsageError
 from reconciler.model.names import TaskId
 from reconciler.model.notify import Notify, Telling
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue, VenueKind
 

@@ -13,11 +13,12 @@ from worlds import Unknown, a_candidate, a_check, a_pull, a_run, a_task, a_workt
 
 from reconciler.loop.executor import Outcome
 from reconciler.model.agent_kinds import AgentKind
-from reconciler.model.desired import Budget, InlineTask, Review, ReviewByRisk
+from reconciler.model.desired import Budget, InlineTask
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, TaskId, key_line, task_for_key
 from reconciler.model.observed import CheckResult, Failure, ForgeCheck, Landing, PullState, Rejection, WorktreeFault
 from reconciler.model.report import Fault, Report
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.planning.planner import plan
 from reconciler.render import document, safe

@@ -9,10 +9,11 @@ import worlds
 from worlds import ago
 
 from reconciler.model.changes import Diff
-from reconciler.model.desired import AgentSpec, EpicSpec, MergePolicy, Review, ReviewByRisk
+from reconciler.model.desired import AgentSpec, EpicSpec, MergePolicy
 from reconciler.model.names import RunId, RunKind, Sha
 from reconciler.model.observed import Judged, PullRequest, Rejection, RetryPoint, Run, Unknown
 from reconciler.model.pull_records import PersonReview, Verdict
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.model.verdicts import ReviewVerdict, ReviewWord, mark_of
 from reconciler.planning.facts import Facts

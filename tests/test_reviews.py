@@ -13,8 +13,9 @@ from msgspec import json
 from reconciler.manifest.templates import MERGER, WORKER, Templates
 from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.changes import Diff, File
-from reconciler.model.desired import MergePolicy, Review, ReviewByRisk, RiskLevel
+from reconciler.model.desired import MergePolicy
 from reconciler.model.names import Sha
+from reconciler.model.review_by_risk import Review, ReviewByRisk, RiskLevel
 from reconciler.model.values import replace
 from reconciler.model.verdicts import SCHEMA, LineComment, ReviewVerdict, ReviewWord, decode
 from reconciler.planning.review_prompts import Matter

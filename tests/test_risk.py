@@ -6,8 +6,8 @@ import pytest
 
 from reconciler.landing.changes import shown_lines
 from reconciler.model.changes import Diff, File
-from reconciler.model.desired import RiskLevel
 from reconciler.model.names import Sha
+from reconciler.model.review_by_risk import RiskLevel
 from reconciler.model.values import replace
 from reconciler.planning.review_prompts import PATCH_MAX
 from reconciler.planning.risk import SIZE_MAX, Risk, assess, higher, instructions

@@ -11,10 +11,11 @@ from merging_world import MergingWorld
 from test_loop import Clockwork, a_loop, offered
 
 from reconciler.loop.loop import Tick
-from reconciler.model.desired import EpicSpec, MergeMethod, Review, ReviewByRisk
+from reconciler.model.desired import EpicSpec, MergeMethod
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import CheckResult, Rules, Run, StagedCheck
 from reconciler.model.reasons import Reason
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.planning.actions import StageChecks
 from reconciler.planning.planner import plan

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from reconciler.manifest.findings import FieldPath, did_you_mean, shown
-from reconciler.manifest.model import TaskFields
+from reconciler.manifest.task_fields import TaskFields
 from reconciler.model.names import usable
 
 Wrong = tuple[FieldPath, str, str | None]  # path below `spec.tasks`, what is wrong, hint

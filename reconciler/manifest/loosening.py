@@ -7,7 +7,7 @@ from typing import Any
 
 from reconciler.manifest.kinds import Loosens
 from reconciler.model.checks import Check
-from reconciler.model.desired import ReviewByRisk
+from reconciler.model.review_by_risk import ReviewByRisk
 
 
 def never(_old: Any, _new: Any) -> bool:

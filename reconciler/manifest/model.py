@@ -15,6 +15,7 @@ from reconciler.manifest.commands import wrong_command
 from reconciler.manifest.fields import INLINE, NAMED, Fields, form
 from reconciler.manifest.policy_fields import Policy
 from reconciler.manifest.runner_fields import RunnerFields
+from reconciler.manifest.task_fields import TaskFields
 from reconciler.manifest.texts import (
     Anywhere,
     Branch,
@@ -22,13 +23,9 @@ from reconciler.manifest.texts import (
     Hours,
     Id,
     Inside,
-    Key,
-    Label,
-    LikelyPath,
     Line,
     Name,
     SpanOrZero,
-    Text,
     Url,
 )
 from reconciler.model.desired import ForgeKind, TrackerKind
@@ -155,30 +152,6 @@ class NotifyFields(Fields):
         if self.quiet and self.quiet[:5] == self.quiet[6:]:
             raise ValueError("quiet begins when it ends; allowed: hours such as 22:00-07:00")
         return self
-
-
-class TaskFields(Fields):
-    """A task that is made once in the tracker and found again by its key."""
-
-    key: Key = Field(description="Its name within this manifest.", examples=["parser"])
-    title: Line = Field(description="What is to be done, in one line.", examples=["Write the parser"])
-    description: Text = Field(
-        default="", description="What is to be done, at length.", examples=["See docs/grammar.md"]
-    )
-    acceptance: Text = Field(default="", description="What must be true when it is done.", examples=["Its tests pass"])
-    priority: int = Field(
-        default=2, ge=0, le=4, description="How urgent it is: 0 is the most urgent, 4 the least.", examples=[1]
-    )
-    labels: list[Label] = Field(default=[], description="Labels of the task.", examples=[["backend"]])
-    depends_on: list[str] = Field(
-        default=[], description="Keys of this list, or ids of tasks, that must be done first.", examples=[["lexer"]]
-    )
-    paths: list[LikelyPath] = Field(
-        default=[],
-        description="Paths, or globs, that it will likely change: of equally urgent tasks those start first that meet nobody. "
-        "They become labels, paths: and one each.",
-        examples=[["src/parser/**"]],
-    )
 
 
 class EpicFields(Fields):

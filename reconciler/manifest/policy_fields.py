@@ -23,9 +23,9 @@ from reconciler.model.desired import (
     MergePolicy,
     NoChecks,
     OnConflict,
-    Review,
     SquashMessage,
 )
+from reconciler.model.review_by_risk import Review
 
 
 class CheckFields(Fields):

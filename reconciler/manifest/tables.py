@@ -61,14 +61,12 @@ from reconciler.model.desired import (
     NoChecks,
     OnConflict,
     Prune,
-    Review,
-    ReviewByRisk,
-    RiskLevel,
     SquashMessage,
     TrackerKind,
     WorktreeSpec,
 )
 from reconciler.model.notify import Notify, Telling
+from reconciler.model.review_by_risk import Review, ReviewByRisk, RiskLevel
 from reconciler.model.venue import Venue, VenueKind
 
 

@@ -16,6 +16,7 @@ from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.checks import Check
 from reconciler.model.names import Sha, TaskId, check_subject, run_manifest
 from reconciler.model.notify import Notify
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
 
@@ -40,53 +41,6 @@ class LandingMode(StrEnum):
     CAS = "cas"  # we push exactly the tested commits
     FORGE = "forge"  # the forge merges, one at a time
     QUEUE = "queue"  # the forge's own merge queue does
-
-
-class Ranked(StrEnum):
-    """Words that stand in an order, the least first; as text they sort otherwise."""
-
-    @property
-    def rank(self) -> int:
-        """The higher, the stricter or the more."""
-        return list(type(self)).index(self)
-
-
-class Review(Ranked):
-    """Who must say yes to a change."""
-
-    NONE = "none"
-    AGENT = "agent"
-    HUMAN = "human"
-
-
-class RiskLevel(Ranked):
-    """How much could go wrong with a change."""
-
-    LOW = "low"
-    NORMAL = "normal"
-    HIGH = "high"
-
-
-class ReviewByRisk(Struct, frozen=True, kw_only=True):
-    """Who must say yes to a change, by how much could go wrong with it."""
-
-    low: Review = Review.NONE
-    normal: Review = Review.NONE
-    high: Review = Review.NONE
-
-    @classmethod
-    def always(cls, review: Review) -> ReviewByRisk:
-        """The same for every change."""
-        return cls(low=review, normal=review, high=review)
-
-    @property
-    def each(self) -> tuple[Review, Review, Review]:
-        """From the lowest risk to the highest."""
-        return self.low, self.normal, self.high
-
-    def at(self, level: RiskLevel) -> Review:
-        """What holds for a change of this risk."""
-        return self.each[level.rank]
 
 
 class NoChecks(StrEnum):

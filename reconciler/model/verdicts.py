@@ -11,8 +11,8 @@ from enum import StrEnum
 import msgspec
 from msgspec import Struct
 
-from reconciler.model.desired import RiskLevel
 from reconciler.model.names import RunId
+from reconciler.model.review_by_risk import RiskLevel
 from reconciler.model.values import replace
 
 SIZE_MAX = 64 << 10

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from reconciler.model.desired import EPOCH, MergeMode, NoChecks, Review
+from reconciler.model.desired import EPOCH, MergeMode, NoChecks
 from reconciler.model.globs import glob_pattern, with_folders
 from reconciler.model.names import SCRIPTS, RunId
 from reconciler.model.observed import (
@@ -22,6 +22,7 @@ from reconciler.model.observed import (
     Standing,
     Unknown,
 )
+from reconciler.model.review_by_risk import Review
 from reconciler.planning import forge_checks, review_comments
 from reconciler.planning.attempts import Attempts
 from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of, turned_red

@@ -16,11 +16,12 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler.model.changes import Diff
-from reconciler.model.desired import EPOCH, Review, RiskLevel
+from reconciler.model.desired import EPOCH
 from reconciler.model.names import review_subject
 from reconciler.model.observed import Run
 from reconciler.model.reasons import Reason
 from reconciler.model.report import Fault
+from reconciler.model.review_by_risk import Review, RiskLevel
 from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, mark_of
 from reconciler.planning import run_results
 from reconciler.planning.facts import Facts

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from reconciler.model.changes import Diff, File
-from reconciler.model.desired import RiskLevel
 from reconciler.model.globs import fits
 from reconciler.model.instructions import INSTRUCTIONS
+from reconciler.model.review_by_risk import RiskLevel
 
 NAMED_MAX = 3
 # Of lines that somebody wrote: what programs write has none.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.model.changes import Diff
-from reconciler.model.desired import Review
 from reconciler.model.names import RunKind, branch_of
 from reconciler.model.observed import (
     Exit,
@@ -19,6 +18,7 @@ from reconciler.model.observed import (
     Unknown,
 )
 from reconciler.model.reasons import Awaits, Reason, Scope
+from reconciler.model.review_by_risk import Review
 from reconciler.planning import messages
 from reconciler.planning.actions import BlockTask, Waiting
 from reconciler.planning.budget import spent

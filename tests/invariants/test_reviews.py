@@ -13,10 +13,11 @@ from worlds import BASE, HEAD, NOW, OTHER, US, Unknown
 
 from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.changes import Diff, File
-from reconciler.model.desired import Budget, Review, ReviewByRisk, RiskLevel
+from reconciler.model.desired import Budget
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, review_subject
 from reconciler.model.observed import Judged, Observed, Rejection, Run
 from reconciler.model.report import Fault, Report
+from reconciler.model.review_by_risk import Review, ReviewByRisk, RiskLevel
 from reconciler.model.values import replace
 from reconciler.model.verdicts import ReviewVerdict, ReviewWord, mark_of
 from reconciler.planning.actions import (

@@ -11,9 +11,10 @@ from memory import Fault, World
 from merging_world import MergingWorld
 from stories import Story, Teller, inline, open_pulls
 
-from reconciler.model.desired import MergeMode, OnConflict, Review, ReviewByRisk
+from reconciler.model.desired import MergeMode, OnConflict
 from reconciler.model.names import PrNumber, RunKind, TaskId
 from reconciler.model.observed import PullState
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 
 BY_AGENT = ReviewByRisk.always(Review.AGENT)

@@ -19,10 +19,11 @@ from stories import answer, inline
 
 from reconciler.loop.loop import Loop, Tick
 from reconciler.model import report
-from reconciler.model.desired import Desired, EpicSpec, MergeMode, OnConflict, Review, ReviewByRisk
+from reconciler.model.desired import Desired, EpicSpec, MergeMode, OnConflict
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, task_for_key
 from reconciler.model.observed import Cause, Exit, Landing, Occupant, PullState, RunState, StopWhy
 from reconciler.model.reasons import Reason
+from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.model.verdicts import ReviewWord
 from reconciler.planning.actions import Action

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.model.desired import Review
 from reconciler.model.reasons import Reason
+from reconciler.model.review_by_risk import Review
 from reconciler.model.verdicts import ReviewWord
 from reconciler.planning import messages, reviews
 from reconciler.planning.actions.base import Waiting

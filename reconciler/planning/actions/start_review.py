@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from reconciler.model import verdicts
 from reconciler.model.changes import Diff, Span
-from reconciler.model.desired import EpicSpec, Review
+from reconciler.model.desired import EpicSpec
 from reconciler.model.names import PrNumber, RunId, RunKind, branch_of, review_subject
 from reconciler.model.observed import PullRequest, RunState, Task, Unknown
 from reconciler.model.ports import Assignment, Change, Ports, RunSpec, SlotBound
 from reconciler.model.reasons import Reason
+from reconciler.model.review_by_risk import Review
 from reconciler.planning import prompts, review_prompts
 from reconciler.planning.actions import approval, guards
 from reconciler.planning.actions.base import Action, Decision, Waiting
