@@ -6,11 +6,13 @@ run, or takes it away, does so here. Nothing is decided.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ _TIMES = 5  # how often it is looked again, where a ref moved between two questi
 _QUIET = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules")
 _TIPS = 8
 _NEAR = "refs/near/run-"
+_AT = "machines-id.at"  # where the repository was that has this name
 _OWNER = re.compile(_NEAR + r"(\d+)-")
 
 
@@ -223,27 +226,58 @@ def _lives(pid: int) -> bool:
 
 
 def identity_of(state: Path) -> str:
-    """What tells this repository from others that use the same remote; made when it is asked for first."""
+    """What tells this repository from others that use the same remote; made when it is asked for first, and anew in a copy."""
     path = state / "machines-id"
-    if found := _identity(path):
+    found = _identity(path)
+    if found and not _copied(state, found):
         return found
+    if found:  # made of what all who ask at this moment know
+        made = hashlib.sha256(f"{found} {state} {os.stat(state).st_ino}".encode()).hexdigest()[:12]
+        _written(path, made, os.replace)
+        _written(state / _AT, str(state), os.replace)
+        return made
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    temporary.write_text(f"{os.urandom(6).hex()}\n")
-    try:
-        os.link(temporary, path)  # the one that comes first
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
+    with suppress(FileExistsError):
+        _written(path, os.urandom(6).hex(), os.link)  # the one that comes first
+    _written(state / _AT, str(state), os.replace)
     return _identity(path)
+
+
+def _copied(state: Path, us: str) -> bool:
+    """True where the repository was copied from one that is still there: what runs elsewhere by that name is of the other."""
+    try:
+        at = (state / _AT).read_text("utf-8", "replace").strip()
+    except FileNotFoundError:
+        at = ""
+    if at == str(state):
+        return False
+    if at and Path(at) != state and _identity(Path(at) / "machines-id") == us and not _same(Path(at), state):
+        return True
+    _written(state / _AT, str(state), os.replace)  # it was moved
+    return False
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _written(path: Path, text: str, how: Callable[[Path, Path], None]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    temporary.write_text(f"{text}\n")
+    try:
+        how(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _identity(path: Path) -> str:
     """What is written there; empty where nothing is. An agent can write there, and it becomes a part of paths."""
     try:
         found = path.read_text("utf-8", "replace").strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
     if not re.fullmatch(r"[0-9a-f]{12}", found):
         raise PermanentError(f"{path} is damaged", hint="remove it; what runs elsewhere is then somebody else's")

@@ -42,7 +42,7 @@ class Arrivals:
         moved: dict[RunId, tuple[Record, Reported]] = {}
         for record in group:
             reported, nonce = seen.get(remote_key(record.id, self._work.us)), self.claim(record.id).get("nonce")
-            if reported is None or reported.nonce != nonce:
+            if reported is None or reported.nonce != nonce or reported.by != self._work.us:
                 continue
             if self.watched[record.id].filled != reported.at:
                 moved[record.id] = record, reported

@@ -117,6 +117,8 @@ class RemoteRuns:
         claim = self._arrivals.claim(record.id)
         if seen is None or seen.nonce != claim.get("nonce"):
             return self._judge_gone(record, claim, passed, jobs)
+        if seen.by != self._work.us:
+            return self._arrivals.settle(record, "it works for the repository that this one is a copy of")
         mine = None if jobs is None else jobs.get(self.name(record.id, seen.nonce), ())
         states = {job.state for job in mine or ()}
         node = seen.node or next((job.node for job in mine or () if job.node), "")
@@ -232,7 +234,7 @@ class RemoteRuns:
             seen = self._work.refs(record.start.at.remote).one(self._key(run))
         except TemporaryError as error:
             raise TemporaryError(f"{self._unseen(record, nonce)}: {error}", delay=30.0) from error
-        if seen is None or seen.nonce != nonce or seen.over:
+        if seen is None or seen.nonce != nonce or seen.over or seen.by != self._work.us:
             return
         if seen.phase == "reserved":
             with suppress(ChangedError):  # it was claimed at this very moment
@@ -261,7 +263,13 @@ class RemoteRuns:
     def _give_up(self, run: RunId) -> None:
         record = self._folders.record(run)
         seen = self._work.refs(record.start.at.remote).one(self._key(run))
-        if record.settled or seen is None or seen.nonce != self._arrivals.claim(run).get("nonce") or seen.over:
+        if (
+            record.settled
+            or seen is None
+            or seen.nonce != self._arrivals.claim(run).get("nonce")
+            or seen.over
+            or seen.by != self._work.us
+        ):
             return
         self._revoke(record, seen, "a person gave it up")
         with suppress(ReconcileError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import gitrepo
@@ -93,6 +94,17 @@ def test_what_a_killed_look_left_is_taken_away(refs: TaskRefs, repo: GitRepo, tm
     other.swap(REF, None, record(other, theirs))
     assert refs.look()[X].head == theirs.head("main")
     assert not (control / left).exists() and not list((control / "refs/near").glob("*/*"))
+
+
+def test_a_copy_has_a_name_of_its_own_and_what_was_moved_keeps_its(tmp_path: Path):
+    us = identity_of(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    theirs = identity_of(tmp_path / "copy")
+    assert theirs != us == identity_of(tmp_path / "a") and identity_of(tmp_path / "copy") == theirs
+    (tmp_path / "a").rename(tmp_path / "moved")
+    assert identity_of(tmp_path / "moved") == us and identity_of(tmp_path / "copy") == theirs
+    (tmp_path / "link").symlink_to(tmp_path / "moved")
+    assert identity_of(tmp_path / "link") == us
 
 
 def test_a_repository_has_one_name_among_those_that_use_a_remote(tmp_path: Path):

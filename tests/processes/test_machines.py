@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+import gitrepo
 import pytest
 from dying import arm, dying
 from nodes import MOST, Nodes
@@ -30,6 +31,8 @@ from reconciler.model.venue import Venue, VenueKind
 from reconciler.runners import courier, supervisor
 from reconciler.runners._engines import JobState
 from reconciler.runners._hosts import Hosts
+from reconciler.runners.anywhere import AnyRunner
+from reconciler.workspaces.elsewhere import AnyWorkspaces
 
 pytestmark = pytest.mark.skipif(not supervisor.PROC, reason="needs /proc")
 X = TaskId("x-1")
@@ -293,6 +296,29 @@ def test_a_ref_that_moves_while_it_is_read_is_read_again(nodes: Nodes, monkeypat
     monkeypatch.setattr(refs, "_fetch", fetched)
     found = refs.one(X)
     assert found and found.at == moved[-1] and len(moved) == 2
+
+
+def test_a_copy_of_a_repository_takes_nothing_from_the_run_of_the_one_that_it_was_copied_from(nodes: Nodes):
+    go = nodes.folder / "go"
+    run = nodes.start("x-1", steps=nodes.agent("x-1", f"until test -e {go}; do sleep 0.05; done"))
+    nodes.begun("x-1")
+    until(lambda: nodes.run(run).started)
+    copy = gitrepo.GitRepo(shutil.copytree(nodes.repo.path, nodes.folder / "copy", symlinks=True), nodes.repo.home)
+    git = copy.seam()
+    spaces = AnyWorkspaces(git)
+    theirs = AnyRunner(git.repository.state, nodes.environ, Path("/opt/bin"), {}.get, work=spaces.elsewhere)
+
+    seen = theirs.runs()[run]
+    assert seen.state is RunState.LOST and "is a copy of" in seen.remark
+    theirs.stop(run, StopWhy.PERSON)
+    with pytest.raises(ChangedError):
+        spaces.remove(X, nodes.venue)
+    go.touch()
+    ended = nodes.over(run)
+    assert ended.exit and ended.exit.well and nodes.repo.content("agent/x-1:work.txt")
+    assert not copy.git("log", "--format=%s", "main..agent/x-1")
+    with pytest.raises(ChangedError, match="another reconciler"):
+        spaces.remove(X, nodes.venue)
 
 
 # --- how it ends ---------------------------------------------------------------------------------------------
