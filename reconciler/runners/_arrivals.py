@@ -19,13 +19,13 @@ from reconciler.model.names import RunId, RunKind, TaskId, branch_of, remote_key
 from reconciler.model.observed import Cause, StopWhy
 from reconciler.runners import _records as records
 from reconciler.runners import courier, supervisor
+from reconciler.runners._checks_elsewhere import CLAIM
 from reconciler.runners._folders import Folders
 from reconciler.runners._records import Record, read_json, read_plain
 from reconciler.runners._unbegun import GIVEN_UP
 from reconciler.runners._watched import WatchedRun
 from reconciler.runners._work import WorkKeeper
 
-CLAIM = "claim.json"
 LOG_MAX = 2 * supervisor.LOG_MAX
 WHY_MAX = 300
 

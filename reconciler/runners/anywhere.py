@@ -33,6 +33,7 @@ class AnyRunner(LocalRunner):
     def __init__(self, *given: Any, work: WorkKeeper, **more: Any) -> None:
         super().__init__(*given, **more)
         self._work = work
+        self._ever: bool | None = None  # whether anything was elsewhere, as far as it was asked
 
     @cached_property
     def remote(self) -> RemoteRuns:
@@ -45,10 +46,15 @@ class AnyRunner(LocalRunner):
     def runs(self, open_tasks: Collection[TaskId] | None = None) -> Mapping[RunId, Run]:
         """Every run that left a folder or is alive. Runs that are over are not looked at again."""
         found = super().runs(open_tasks)
-        if not self._census.elsewhere:
+        if not self._ever:  # asked of all runs once: most repositories have none elsewhere
+            self._ever = bool(self._census.elsewhere) or (
+                self._ever is None and any(run.where for run in found.values())
+            )
+        left = self.remote.left_on(found) if self._ever else ()
+        if not self._census.elsewhere and not left:
             return found
         with refused.temporarily("the runs elsewhere can't be written down"), self._turn:
-            self.remote.look(self._census.elsewhere)
+            self.remote.look(self._census.elsewhere, left)
         found, now = super().runs(open_tasks), datetime.now(UTC)
         notes = {run: note for run, note in self.remote.notes.items() if run in found and found[run].alive}
         return {**found, **{run: note.on(found[run], now) for run, note in notes.items()}}

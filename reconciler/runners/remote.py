@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from reconciler.git.run_reports import Reported
-from reconciler.git.task_refs import TaskRefs
 from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
-from reconciler.model.names import RUN_REFS, RunId, TaskId, check_of, remote_key
-from reconciler.model.observed import StopWhy
+from reconciler.model.names import RUN_REFS, RunId, TaskId, remote_key
+from reconciler.model.observed import Run, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.model.venue import Venue, VenueKind
 from reconciler.runners import supervisor
-from reconciler.runners._arrivals import CLAIM, Arrivals
+from reconciler.runners._arrivals import Arrivals
+from reconciler.runners._checks_elsewhere import CLAIM, ChecksElsewhere
 from reconciler.runners._engines import Engine, EngineJob, JobState
 from reconciler.runners._folders import Folders
 from reconciler.runners._hosts import Hosts
@@ -52,6 +52,7 @@ class RemoteRuns:
         self._locks, self._folders, self._work, self._environ = locks, folders, work, environ
         self._arrivals = Arrivals(folders, work)
         self._watched = self._arrivals.watched
+        self._checks = ChecksElsewhere(folders, work)
         self._heard: dict[str, float] = {}  # when a remote answered last, and has not failed to since
 
     # --- looking --------------------------------------------------------------------------------------------
@@ -61,9 +62,16 @@ class RemoteRuns:
         """What is shown of those that are alive, as the last look found it."""
         return {run: watched.note for run, watched in self._watched.items() if watched.note}
 
-    def look(self, runs: Iterable[RunId]) -> None:
-        """Write what is new of these runs, which are alive, into their folders; give up those that nobody hears any more."""
-        remotes: dict[str, list[Record]] = {}
+    def left_on(self, runs: Mapping[RunId, Run]) -> Collection[str]:
+        """The remotes on which something is still to be cleared away after these runs."""
+        return self._checks.left_on(runs)
+
+    def look(self, runs: Iterable[RunId], also: Iterable[str] = ()) -> None:
+        """Write what is new of these runs, which are alive, into their folders; give up those that nobody hears any more.
+
+        `also`: remotes that are looked at as well, and cleared.
+        """
+        remotes: dict[str, list[Record]] = {url: [] for url in also}
         for run in runs:
             record = self._folders.record(run)
             remotes.setdefault(record.start.at.remote, []).append(record)
@@ -88,20 +96,7 @@ class RemoteRuns:
                     waited = 0.0 if record.id in moved else passed
                     with suppress(ReconcileError):  # what was refused, or not answered, is looked at again
                         self._judge(record, seen.get(self._key(record.id)), waited, self._jobs(record.start.at, jobs))
-            self._clear(refs, seen)
-
-    def _clear(self, refs: TaskRefs, seen: Mapping[TaskId, Reported]) -> None:
-        """Delete the refs of our checks that are over, once their endings are here: nothing else of them is of use."""
-        for key, each in seen.items():
-            run = check_of(key, self._work.us, each.n) if each.over else None
-            # Asked now, and not of what was alive when this look began: another program of ours may have started it since.
-            if run is None or (self._arrivals.claim(run).get("nonce") == each.nonce and not self._over(run)):
-                continue
-            with suppress(ReconcileError):  # the next look does it
-                refs.swap(RUN_REFS + key, each.at, None)
-
-    def _over(self, run: RunId) -> bool:
-        return self._folders.record(run).settled
+            self._checks.clear(url, refs, seen)
 
     def _jobs(self, at: Venue, known: dict[tuple[str, ...], Jobs | None]) -> Jobs | None:
         """What the engine of a venue says; None where it does not answer. Each is asked once."""

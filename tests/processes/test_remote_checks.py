@@ -281,6 +281,39 @@ def test_a_check_that_another_program_of_ours_starts_during_a_look_is_not_cleare
     assert seen.exit and seen.exit.well
 
 
+@pytest.mark.parametrize("when", ["before", "after", "refused"])
+def test_a_controller_that_dies_as_it_clears_up_after_the_last_check_does_so_when_it_is_back(
+    nodes: Checked, monkeypatch: pytest.MonkeyPatch, when: str
+):
+    class Killed(BaseException):
+        pass
+
+    run, swap = nodes.check("true"), TaskRefs.swap
+
+    def dies(refs: TaskRefs, ref: str, old: Sha | None, new: Sha | None, lock: int | None = None) -> None:
+        if new is not None:
+            return swap(refs, ref, old, new, lock)
+        if when == "refused":
+            raise TemporaryError("no answer")
+        if when == "after":
+            swap(refs, ref, old, new, lock)
+        raise Killed
+
+    monkeypatch.setattr(TaskRefs, "swap", dies)
+    try:
+        nodes.over(run)
+    except Killed:
+        nodes.born()
+    monkeypatch.undo()
+
+    seen = nodes.run(run)
+
+    assert seen.exit and seen.exit.well and not nodes.on_remote()
+    nodes.born()
+    monkeypatch.setattr(TaskRefs, "look", lambda *_: pytest.fail("a remote on which nothing is left is not looked at"))
+    nodes.runner.runs()
+
+
 def test_where_the_remote_is_away_no_check_begins_and_that_is_no_verdict(nodes: Checked):
     back = nodes.cut()
     with pytest.raises(TemporaryError):
