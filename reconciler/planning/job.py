@@ -199,6 +199,8 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         last = self.attempts.last
         if self.task.status != "blocked" or last is None:
             return False
+        if last.says and last.says.status == "blocked":
+            return True  # it arrived with its end, and was written down after that
         ended = last.exit.at if last.exit else last.last_progress_at
         return ended is not None and self.task.updated_at <= ended
 
