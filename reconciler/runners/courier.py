@@ -250,6 +250,7 @@ class Courier:
         self._told: bool = False
         self._lost: bool = False
         self._halted: bool = False
+        self._halted_at, self._halted_s = 0.0, 0.0
         self._over: bool = False
         self._asked_at = 0.0
 
@@ -415,7 +416,8 @@ class Courier:
             if not os.path.isdir("/proc/self"):
                 self._told = True  # what can't be found can't be halted
             else:
-                self._halted = True
+                if not self._halted:
+                    self._halted, self._halted_at = True, clock()
                 halt(shim.pid)
         elif self._halted:
             self._go_on(shim.pid)
@@ -435,7 +437,10 @@ class Courier:
             send([pid], signal.SIGTERM)
 
     def _go_on(self, pid: int) -> None:
-        # A line in the log first: by that its supervisor does not take the time that it was halted for silence.
+        # First of all: by a line in the log its supervisor does not take the time that it was halted for silence, and by this
+        # not for time that it has had.
+        self._halted_s += clock() - self._halted_at
+        write(os.path.join(self._folder, "halted.json"), json.dumps({"seconds": self._halted_s}).encode())
         with open(os.path.join(self._folder, "log"), "ab") as log:
             log.write(b"reconcile: was halted while the remote was out of reach\n")
         self._halted = False

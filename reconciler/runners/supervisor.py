@@ -72,11 +72,11 @@ else:
 
 
 class Shim:
-    """One run under supervision. Time is monotonic: neither a moved clock nor a suspended machine ends a run."""
+    """One run under supervision. Time is monotonic: neither a moved clock nor a suspended machine ends a run, nor does the time
+    for which it was halted as its node had no contact."""
 
     def __init__(self, folder: str, shim_fd: int, agent_fd: int, slot_fd: int) -> None:
         self._folder = folder
-        self._begun = time.monotonic()
         self._started_at = utc(time.time())
         self._terminated = False
         self._set_up = False
@@ -94,6 +94,8 @@ class Shim:
         os.dup2(self._log.fd, 1)
         os.dup2(self._log.fd, 2)
         self._spec: dict[str, Any] = read_json(os.path.join(folder, "spec.json"))
+        self._elsewhere = bool(self._spec.get("at"))
+        self._begun = self._clock()
         self._silence = Silence(self._spec["cwd"], self._spec["stuck_after_s"])
         self._tree = Tree(folder, file_id(agent_lock), file_id(shim_lock), root=os.getpid())
 
@@ -159,13 +161,13 @@ class Shim:
             self._log.say(str(error))
             return {"cause": "setup" if in_set_up or not error.program else "unavailable", "step": step}
         self._status, self._tree.child = None, self._child
-        self._step_ends = time.monotonic() + limit_s if limit_s else float("inf")
+        self._step_ends = self._clock() + limit_s if limit_s else float("inf")
         self._record_run(step, quietly=True)
         while (status := self._nap(self._pause())) is None:
             if due := self._due(step):
                 self._end_all(self._spec["stop_grace_s"])
                 return due
-            if time.monotonic() >= self._step_ends:
+            if self._clock() >= self._step_ends:
                 self._log.say(f"this took longer than {limit_s:.0f} s and is ended")
                 self._end_all(self._spec["stop_grace_s"])
                 return {"cause": "timeout", "step": step, "limit_s": limit_s}
@@ -176,7 +178,7 @@ class Shim:
 
     def _pause(self) -> float:
         """How long nothing can be due, unless a signal comes."""
-        left = self._step_ends - time.monotonic()
+        left = self._step_ends - self._clock()
         return max(min(self._log.pause, self._time_left(), self._silence.left(), left), 0.0)
 
     def _stdin(self, step: int) -> str:
@@ -201,7 +203,11 @@ class Shim:
 
     def _time_left(self) -> float:
         """Until the run's time is over."""
-        return float(self._begun + self._spec["timeout_s"] - time.monotonic())
+        return float(self._begun + self._spec["timeout_s"] - self._clock())
+
+    def _clock(self) -> float:
+        """Seconds that pass while the run may go on: elsewhere its courier writes down for how many it was halted."""
+        return time.monotonic() - (_read_halted(self._at("halted.json")) if self._elsewhere else 0.0)
 
     def _told(self, step: int) -> Ending:
         stop = _read_stop(self._at("stop.json"))
@@ -789,6 +795,13 @@ def _read_stop(path: str) -> str | None:
         return str(read_json(path)["why"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _read_halted(path: str) -> float:
+    try:
+        return float(read_json(path)["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from reconciler.git.task_refs import TaskRefs
 from reconciler.model.errors import ChangedError, TemporaryError
 from reconciler.model.names import RUN_REFS, RunId, RunKind, Sha, TaskId, remote_key
 from reconciler.model.observed import RunState, StopWhy
-from reconciler.model.ports import RunSpec
+from reconciler.model.ports import RunSpec, StepLimit
 from reconciler.runners import courier
 from reconciler.runners._engines import Engine
 
@@ -32,11 +33,14 @@ class Checked(Nodes):
         tree = self.repo.git("rev-parse", "main^{tree}")
         return Sha(self.repo.git("commit-tree", tree, "-p", "main", "-m", "what would land"))
 
-    def check(self, *commands: str, n: int = 1, commit: Sha | None = None, subject: str = SUBJECT) -> RunId:
+    def check(
+        self, *commands: str, n: int = 1, commit: Sha | None = None, subject: str = SUBJECT, **more: object
+    ) -> RunId:
         """What the start of a check does."""
         run, commit = RunId(RunKind.CHECK, subject, n), commit or self.candidate()
         self.runner.start(
             RunSpec(
+                **more,  # type: ignore[arg-type]
                 id=run,
                 task=TaskId("x-1"),
                 manifest="demo",
@@ -312,6 +316,27 @@ def test_a_controller_that_dies_as_it_clears_up_after_the_last_check_does_so_whe
     nodes.born()
     monkeypatch.setattr(TaskRefs, "look", lambda *_: pytest.fail("a remote on which nothing is left is not looked at"))
     nodes.runner.runs()
+
+
+@pytest.mark.parametrize("of", ["all", "one"])
+def test_the_time_for_which_a_check_was_halted_is_no_time_that_it_has_had(nodes: Checked, of: str):
+    limit = {"timeout_s": 10.0} if of == "all" else {"limits": (StepLimit(timeout_s=10.0),)}
+    run = nodes.check("for n in $(seq 60); do sleep 0.1; done", **limit)
+    nodes.runs_it(run)
+    back = nodes.cut()
+    (courier_pid, *_) = nodes.processes(run)
+    until(lambda: nodes.run(run).alive and any(map(stopped, courier.descendants(courier_pid))), "it to be halted")
+    ends = time.monotonic() + 9
+    until(lambda: nodes.run(run).alive and time.monotonic() > ends, "its time to be over, by the clock")
+    back()
+
+    seen = nodes.over(run)
+
+    assert seen.exit and seen.exit.well, seen
+
+
+def stopped(pid: int) -> bool:
+    return courier.read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1] == [b"T"]
 
 
 def test_where_the_remote_is_away_no_check_begins_and_that_is_no_verdict(nodes: Checked):
