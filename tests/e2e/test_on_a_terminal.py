@@ -43,7 +43,7 @@ get tasks                               0  Blocked +Do b
 get runs                                0  attempt 1 +ended
 get worktrees                           0  clean
 get prs                                 0  required +Do a
-get queue                               0  no tasks in line
+get queue                               0  waiting for approval
 get events                              0  CreateTask: create task 'Do a'
 get manifests                           0  AwaitingApproval
 ui --listen 0.0.0.0:443                 2  every address
