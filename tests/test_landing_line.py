@@ -22,6 +22,7 @@ from reconciler.planning.actions import StartCheck
 from reconciler.planning.planner import plan
 from reconciler.planning.queue_places import LineState
 from reconciler.render import queue
+from reconciler.render.conditions import conditions
 
 Green = Callable[[frozenset[str]], bool]
 
@@ -413,6 +414,15 @@ def test_what_was_repaired_after_a_conflict_lands_next(world: World) -> None:
     night = Night(world, an_epic(parallel=1))
     night.through()
     assert night.landed == ["x-3", "x-1", "x-2"]
+
+
+def test_each_check_that_runs_is_counted_however_many_are_in_it(world: World) -> None:
+    offered(world, 24)
+    night = Night(world, an_epic(parallel=2))
+    night.quiet()
+    (epic,) = night.loop.look().plan.epics
+    (progressing,) = [each for each in conditions(epic, {}, world.now) if each["type"] == "Progressing"]
+    assert "2 checks running" in progressing["message"], progressing
 
 
 def test_what_lands_leaves_those_behind_it_in_their_check(world: World) -> None:

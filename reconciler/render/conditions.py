@@ -167,11 +167,12 @@ def _closed(epic: EpicPlan) -> str:
 def _doing(epic: EpicPlan) -> str:
     """What goes on without a person, in words; empty where nothing does."""
     agents = sum(job.attempts.live is not None for job in epic.begun)
-    checks = sum(job.open_pull is not None and job.offer.check_state is CheckState.RUNNING for job in epic.begun)
+    tested = (job.open_pull is not None and job.offer.check_state is CheckState.RUNNING for job in epic.begun)
+    # In a line that several manifests share, one of them has started what all are in.
+    checks = sum(run.id.kind is RunKind.CHECK for run in epic.alive) or sum(tested)
     reviews = sum(run.id.kind is RunKind.REVIEW for run in epic.alive)
     if epic.held:  # its tasks can't be read or judged, but what runs is known all the same
         agents = sum(run.id.kind is RunKind.WORK for run in epic.alive)
-        checks = len(epic.alive) - agents - reviews
     # Housekeeping is shown nowhere else; it counts where it is all that goes on.
     due = sum(not action.housekeeping for action in epic.actions)
     found = (
