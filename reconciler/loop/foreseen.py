@@ -29,11 +29,9 @@ def reviewers_missing(ports: Ports, desired: Desired) -> Mapping[str, str]:
 
 def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
     """Why a manifest's checks can't be run here, as far as that can be seen before they are."""
-    checks, here = spec.merge.commands, spec.merge.runner.local
-    lacking = (
-        () if not here else known_or(ask(partial(ports.runner.lacking, spec, check_programs.programs(checks))), ())
-    )
-    if lacking:
+    checks = spec.merge.commands
+    needed = check_programs.programs(checks) if spec.merge.runner.local else ()  # what a node has is known there alone
+    if lacking := known_or(ask(partial(ports.runner.lacking, spec, needed)), ()):
         names, verb = ", ".join(lacking), "is" if len(lacking) == 1 else "are"
         return f"the checks can't be run: {names} {verb} not on their PATH; install that, or fix mergePolicy.checks and apply"
     if checks and isinstance(base, Base) and (why := _unfit(ports, spec, base, checks[0])):
@@ -80,7 +78,7 @@ def _unfit(ports: Ports, spec: EpicSpec, base: Base, check: str) -> str | None:
     if not found.executable:
         return f"{file} is not executable in {base.name}; 'chmod +x {shlex.quote(file)}' and commit that"
     if not spec.merge.runner.local:
-        return None  # what a node has is known there alone
+        return None
     if known_or(ask(partial(ports.runner.forbids, spec.checks_venue)), False):
         root = spec.checks_venue.root
         return f"{file} can't be executed at {root}, which is mounted with noexec; write another worktrees.root"

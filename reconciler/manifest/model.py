@@ -14,7 +14,7 @@ from reconciler.manifest.agent_fields import AgentFields, ReviewerFields
 from reconciler.manifest.commands import wrong_command
 from reconciler.manifest.fields import INLINE, NAMED, Fields, form
 from reconciler.manifest.policy_fields import Policy
-from reconciler.manifest.runner_fields import RunnerFields
+from reconciler.manifest.runner_fields import Runner
 from reconciler.manifest.task_fields import TaskFields
 from reconciler.manifest.texts import (
     Anywhere,
@@ -192,9 +192,7 @@ class EpicFields(Fields):
         "the remote is there. github needs the gh program, logged in.",
         examples=["local"],
     )
-    runner: Annotated[
-        Annotated[RunnerFields, Tag(INLINE)] | Annotated[Literal["local", "slurm"], Tag(NAMED)], Discriminator(form)
-    ] = Field(
+    runner: Runner = Field(
         default="local",
         description="Where agents run: on this machine, or on others. Reviews run on this one, and checks where mergePolicy.runner says.",
         examples=["local", {"kind": "slurm", "options": ["--mem=4G"]}],

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag
 
 from reconciler.manifest.fields import INLINE, NAMED, Fields, form
-from reconciler.manifest.runner_fields import RunnerFields
+from reconciler.manifest.runner_fields import Runner
 from reconciler.manifest.texts import (
     Command,
     Key,
@@ -174,9 +174,7 @@ class Policy(Fields):
         examples=[["build", "test"]],
     )
     timeout: Span = Field(default="1h", description="The longest that the checks may take.", examples=["20m"])
-    runner: Annotated[
-        Annotated[RunnerFields, Tag(INLINE)] | Annotated[Literal["local", "slurm"], Tag(NAMED)], Discriminator(form)
-    ] = Field(
+    runner: Runner = Field(
         default="local",
         description="Where checks run: on this machine, or on others. What they need is there; reviews run on this one.",
         examples=[{"kind": "slurm", "options": ["--partition=checks"]}],

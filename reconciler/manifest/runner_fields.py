@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic.alias_generators import to_camel
 
 from reconciler.manifest.durations import duration
-from reconciler.manifest.fields import Fields, WrongBelowError
+from reconciler.manifest.fields import INLINE, NAMED, Fields, WrongBelowError, form
 from reconciler.manifest.machines import wrong_lease, wrong_options, wrong_place
 from reconciler.manifest.texts import (
     Line,
@@ -79,3 +79,9 @@ class RunnerFields(Fields):
         if wrong:
             raise ValueError(wrong)
         return self
+
+
+Runner = Annotated[
+    Annotated[RunnerFields, Tag(INLINE)] | Annotated[Literal["local", "slurm"], Tag(NAMED)], Discriminator(form)
+]
+"""The fields, or the name of a kind that needs none."""

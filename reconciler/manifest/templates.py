@@ -7,10 +7,11 @@ import posixpath
 import re
 from pathlib import Path
 
+from reconciler.git import committed_files
 from reconciler.git.commands import Git
 from reconciler.manifest.shipped import shipped_agents
 from reconciler.model.desired import EpicSpec
-from reconciler.model.errors import PermanentError
+from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.names import Sha
 
 WORKER, MERGER = ".claude/agents/worker.md", ".claude/agents/merger.md"
@@ -80,16 +81,18 @@ class Templates:
     def _links(self, base: Sha, path: str) -> frozenset[str]:
         """Each path to which a path leads in a commit, by links of its folders or of itself, as far as it stays inside."""
         found: set[str] = set()
+        mode, _ = self._entry(base, path)
+        if mode and mode != _LINK:
+            return frozenset()  # git finds nothing behind a link: there is none on the way
         parts = path.split("/")
         at = 1
         while at <= len(parts):
             name = "/".join(parts[:at])
-            row = self._git.objects("ls-tree", "-z", "--full-tree", "--", base, name).text
-            mode, _, rest = row.partition(" ")
+            mode, object_ = self._entry(base, name)
             if mode != _LINK:
                 at += 1
                 continue
-            target = self._git.objects("cat-file", "blob", rest.split()[1]).text
+            target = self._git.objects("cat-file", "blob", object_).text
             to = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
             if to.startswith(("/", "../")) or to in ("..", "."):
                 break
@@ -98,6 +101,11 @@ class Templates:
                 break
             found.add(there)
         return frozenset(found)
+
+    def _entry(self, base: Sha, path: str) -> tuple[str, Sha]:
+        if (found := committed_files.entry(self._git, base, path)) is None:
+            raise TemporaryError(f"{path} in {base[:12]} can't be read")
+        return found
 
     @property
     def _main(self) -> Path:

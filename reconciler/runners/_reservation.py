@@ -35,7 +35,9 @@ class Reservation:
         Raises ChangedError where somebody else was first, or its branch is gone.
         """
         spec, key = self._spec, remote_key(self._spec.id, self._work.us)
-        head = self._head()
+        head = self._work.base(branch_of(spec.task)) if self._works else spec.commit
+        if head is None:
+            raise ChangedError(f"{branch_of(spec.task)} vanished" if self._works else f"{spec.id} is of no commit")
         wip = last.wip if last and last.wip and last.head == head else None
         if last and last.wip and not wip:  # the branch went on without it
             refs.bring(RUN_REFS + key, last.at)
@@ -102,15 +104,6 @@ class Reservation:
     def _works(self) -> bool:
         """True where what it makes is to be saved: a check makes nothing."""
         return self._spec.id.kind is RunKind.WORK
-
-    def _head(self) -> Sha:
-        """What its checkout holds."""
-        if not self._works and self._spec.commit:
-            return self._spec.commit
-        branch = branch_of(self._spec.task)
-        if (head := self._work.base(branch)) is None:
-            raise ChangedError(f"{branch} vanished")
-        return head
 
     def _bases(self) -> Mapping[str, Sha]:
         """The base that an agent merges or compares with, by its name."""

@@ -224,20 +224,27 @@ class RemoteRuns:
             return
         if record.stop is None:
             self._folders.write_stop(run, why)
-        nonce = str(self._arrivals.claim(run).get("nonce"))
         try:
-            seen = self._work.refs(record.start.at.remote).one(self._key(run))
+            seen = self._ours(record)
         except TemporaryError as error:
-            raise TemporaryError(f"{self._unseen(record, nonce)}: {error}", delay=30.0) from error
-        if seen is None or seen.nonce != nonce or seen.over or seen.by != self._work.us:
+            raise TemporaryError(f"{self._unseen(record)}: {error}", delay=30.0) from error
+        if seen is None:
             return
         if seen.phase == "reserved":
             with suppress(ChangedError):  # it was claimed at this very moment
                 return self._revoke(record, seen, "it was stopped before it began")
         self._ask(record, why, seen)
 
-    def _unseen(self, record: Record, nonce: str) -> str:
+    def _ours(self, record: Record) -> Reported | None:
+        """What the ref of a run says of it now; None where it is over, or speaks of another one."""
+        seen = self._work.refs(record.start.at.remote).one(self._key(record.id))
+        if seen is None or seen.over or seen.by != self._work.us:
+            return None
+        return seen if seen.nonce == self._arrivals.claim(record.id).get("nonce") else None
+
+    def _unseen(self, record: Record) -> str:
         """Have the engine end a run although its remote does not answer; what became of that."""
+        nonce = str(self._arrivals.claim(record.id).get("nonce"))
         text = f"{record.id} is to end, and that is recorded; its remote does not answer"
         try:
             self.engine(record.start.at).cancel(self.name(record.id, nonce))
@@ -257,14 +264,8 @@ class RemoteRuns:
 
     def _give_up(self, run: RunId) -> None:
         record = self._folders.record(run)
-        seen = self._work.refs(record.start.at.remote).one(self._key(run))
-        if (
-            record.settled
-            or seen is None
-            or seen.nonce != self._arrivals.claim(run).get("nonce")
-            or seen.over
-            or seen.by != self._work.us
-        ):
+        seen = self._ours(record)
+        if record.settled or seen is None:
             return
         self._revoke(record, seen, "a person gave it up")
         with suppress(ReconcileError):
