@@ -10,7 +10,7 @@ from reconciler.model.desired import EpicSpec
 from reconciler.model.names import Sha
 from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.planning import asked, check_programs, run_results
-from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of
+from reconciler.planning.check_state import CheckState, could_not_run, state_of
 from reconciler.planning.proofs import base_checks, every_on, passes, retried_at
 
 SHOWN_MAX = 120
@@ -19,7 +19,7 @@ SHOWN_MAX = 120
 def broken(spec: EpicSpec, observed: Observed) -> str | None:
     """Why the checks of a manifest say nothing about work; None where nothing is known against them."""
     if last := _red(spec, observed):
-        if last.exit and last.exit.code in CANT_BE_ASKED:
+        if could_not_run(last):
             return _cant_be_asked(spec, last, observed)
         return _whose_fault(spec, last, observed.printed.get(last.id, ""))
     return observed.unaskable.get(spec.name)
@@ -59,7 +59,7 @@ def health(spec: EpicSpec, observed: Observed) -> BaseHealth | None:
 def red_by_itself(spec: EpicSpec, observed: Observed) -> Run | None:
     """The check by which it is known that a base fails the checks of a manifest: they could be run, and failed."""
     last = _red(spec, observed)
-    return last if last and last.exit and last.exit.code not in CANT_BE_ASKED else None
+    return last if last and last.exit and not could_not_run(last) else None
 
 
 def _red(spec: EpicSpec, observed: Observed) -> Run | None:
@@ -79,7 +79,7 @@ def _state_on(spec: EpicSpec, tree: Sha, observed: Observed) -> CheckState:
     if isinstance(found, Unknown):
         return CheckState.UNKNOWN
     # One that could not be run says nothing, and takes nothing back.
-    ran = ([run for run in runs if not (run.exit and run.exit.code in CANT_BE_ASKED)] for runs in found)
+    ran = ([run for run in runs if not could_not_run(run)] for runs in found)
     states = {state_of(runs, retried, observed.at) for runs in ran}
     if spec.merge.staging and not passes(observed, spec, tree, staged=True):
         states -= {CheckState.PASSED}  # what passed here alone is no more than half of it
@@ -130,6 +130,9 @@ def _lacking(spec: EpicSpec, name: str, there: bool) -> tuple[str, str]:
 
 def not_its_fault(spec: EpicSpec, run: Run | None) -> str:
     """The same for a task that waits for it, in short: what there is to know and to do stands once, with the manifest."""
-    cannot = run and run.exit and run.exit.code in CANT_BE_ASKED
-    what = f"the checks can't be run on {spec.base} either" if cannot else f"{spec.base} fails the checks on its own"
+    what = (
+        f"the checks can't be run on {spec.base} either"
+        if could_not_run(run)
+        else f"{spec.base} fails the checks on its own"
+    )
     return f"{what}; 'reconcile status {spec.name}' says what to do"

@@ -12,7 +12,7 @@ from reconciler.planning.silence import no_word
 
 LOST_CHECKS_MAX = 3
 # What a shell says of a program that it can't execute, and of one that it does not find.
-CANT_BE_ASKED = (126, 127)
+_CANT_BE_ASKED = (126, 127)
 SWEEP = timedelta(seconds=0.3)
 KILLED = (1, 2, 9, 15)  # HUP, INT, KILL, TERM: what a shutdown or a lack of memory sends
 
@@ -47,6 +47,11 @@ def seen_again(run: Run | None, at: Venue, now: datetime) -> datetime | None:
     if run and run.where:
         return now + timedelta(seconds=at.looked_every_s)
     return now + SWEEP if run and run.state is RunState.ENDING else None
+
+
+def could_not_run(run: Run | None) -> bool:
+    """True for checks that ended because one of their programs was not there, or could not be executed."""
+    return run is not None and run.exit is not None and run.exit.code in _CANT_BE_ASKED
 
 
 def whereabouts(run: Run | None, now: datetime) -> str:

@@ -25,7 +25,7 @@ from reconciler.model.observed import (
 from reconciler.model.review_by_risk import Review
 from reconciler.planning import forge_checks, review_comments
 from reconciler.planning.attempts import Attempts
-from reconciler.planning.check_state import CANT_BE_ASKED, CheckState, state_of, turned_red
+from reconciler.planning.check_state import CheckState, could_not_run, state_of, turned_red
 from reconciler.planning.facts import Facts
 from reconciler.planning.forge_checks import ForgeVerdict
 from reconciler.planning.own_files import own_files
@@ -196,16 +196,18 @@ class Offer(Struct, frozen=True, dict=True):
     @property
     def unasked(self) -> bool:
         """True where the checks could not be run, here and on the base: that they ended badly says nothing of the work."""
-        last = self.checks_last
-        cannot = last is not None and last.exit is not None and last.exit.code in CANT_BE_ASKED
-        return cannot and self.base_state is CheckState.FAILED and self.forge_verdict.result is not CheckResult.FAILED
+        return (
+            could_not_run(self.checks_last)
+            and self.base_state is CheckState.FAILED
+            and self.forge_verdict.result is not CheckResult.FAILED
+        )
 
     @property
     def _to_be_asked_anew(self) -> bool:
         """True where the checks could not be asked here, and passed on the base before that: it is of the machine whether
         they still would, and not of the tree."""
         last, base = self.checks_last, self.base_checks_last
-        if last is None or last.exit is None or last.exit.code not in CANT_BE_ASKED:
+        if last is None or last.exit is None or not could_not_run(last):
             return False
         if base is None or base.exit is None or not base.exit.well or base.started_at is None:
             return False

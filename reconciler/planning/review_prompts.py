@@ -27,11 +27,7 @@ Write your verdict as one JSON object into the file whose path is in the environ
 said above of the form of an answer: only this file counts, and nothing that you print. For example:
 
     cat > "$RECONCILE_VERDICT" <<'END'
-    {"verdict": "request_changes",
-     "risk": "normal",
-     "summary": "An empty file is not handled: the task asks for an empty list.",
-     "comments": [{"path": "src/parser.py", "line": 42, "body": "Raises IndexError for an empty file. Return [] here."}]}
-    END
+{example}    END
 """
 _PRINTED = """\
 # How to answer
@@ -40,6 +36,8 @@ Give your verdict as structured output, by the tool StructuredOutput, as the las
 the form of an answer: nothing else that you print counts. Where you are offered no such tool, write the same, one JSON object,
 into the file whose path is in the environment variable RECONCILE_VERDICT. Do one of both. For example:
 
+{example}"""
+_EXAMPLE = """\
     {"verdict": "request_changes",
      "risk": "normal",
      "summary": "An empty file is not handled: the task asks for an empty list.",
@@ -71,7 +69,8 @@ class Matter(Struct, frozen=True, kw_only=True):
 
     def text(self, patch: str, log: str) -> str:
         """The second part of a reviewer's prompt; `log`: the end of what the checks printed."""
-        answer = (_PRINTED if self.structured else _FILED) + _ANSWER.replace("{level}", self.risk.level)
+        how = (_PRINTED if self.structured else _FILED).replace("{example}", _EXAMPLE)
+        answer = how + _ANSWER.replace("{level}", self.risk.level)
         return "\n\n" + "\n\n".join((*self._parts(patch, log), answer))
 
     def _parts(self, patch: str, log: str) -> Iterator[str]:
