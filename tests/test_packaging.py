@@ -1,7 +1,6 @@
 """What a stranger installs: the pins, the wheel, and the commands that the README gives."""
 
 import ast
-import json
 import os
 import re
 import shutil
@@ -164,7 +163,7 @@ def test_ci_runs_the_tests_as_the_readme_says():
 def ci(tmp_path):
     """Runs `.ci/run` where every program says its name and ends well; those that are named end with a status."""
 
-    def run_it(*failed, again=0, **statuses):
+    def run_it(**statuses):
         (tmp_path / ".ci").mkdir()
         shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
         for folder, names in (
@@ -176,12 +175,6 @@ def ci(tmp_path):
                 program = tmp_path / folder / name
                 program.write_text(f"#!/bin/sh\necho {name} $PYTEST_ADDOPTS\nexit {statuses.get(name, 0)}\n")
                 program.chmod(0o755)
-        if failed:
-            kept = tmp_path / ".pytest_cache/v/cache/lastfailed"
-            kept.parent.mkdir(parents=True)
-            kept.write_text(json.dumps(dict.fromkeys(failed, True), indent=2))
-            program = f"#!/bin/sh\ncase $* in *--last-failed*) exit {again};; esac\nexit {statuses['pytest']}\n"
-            (tmp_path / ".venv/bin/pytest").write_text(program)
         env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
         return run((tmp_path / ".ci" / "run",), env=env | {"PATH": f"{tmp_path}/bin:{env['PATH']}"})
 
@@ -221,29 +214,6 @@ def test_ci_ends_where_a_part_fails_with_its_status_and_says_which(ci, program, 
     parts = [*PARTS[:at], f"{PARTS[at]} failed with status 7"]
     assert done.returncode == 7
     assert told(done) == [*parts, *parts, "all of it"]
-
-
-def test_ci_runs_a_few_that_failed_by_themselves_and_names_them(ci):
-    done = ci("tests/a.py::test_a", "tests/b.py::test_b[x]", pytest=1)
-
-    assert done.returncode == 0
-    assert told(done)[:3] == [*PARTS[:1], "venv and tests failed with status 1", "what failed, by itself"]
-    assert "failed among all others:\n   tests/a.py::test_a\n   tests/b.py::test_b[x]\n" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("failed", "first", "again"),
-    [
-        (("t::a",), 1, 1),  # broken
-        (("t::a", "t::b", "t::c", "t::d"), 1, 0),  # too many to be chance
-        (("t::a",), 2, 0),  # it was interrupted, and nobody knows what the others would have come to
-    ],
-)
-def test_ci_fails_where_what_failed_is_no_chance(ci, failed, first, again):
-    done = ci(*failed, pytest=first, again=again)
-
-    assert done.returncode == first
-    assert "ruff check" not in done.stdout
 
 
 def test_the_version_has_its_place_in_the_changelog(session):
