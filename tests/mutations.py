@@ -436,7 +436,7 @@ BREAKS = (
     ),
     Break(
         "a change is written whatever others wrote before",
-        "reconciler/trackers/_records.py",
+        "reconciler/trackers/_edits.py",
         "def _expect(task: Task, change: Change) -> None:\n",
         "def _expect(task: Task, change: Change) -> None:\n    return\n",
         "tests/adapters/test_tracker_contract.py",

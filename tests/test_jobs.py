@@ -14,8 +14,9 @@ from reconciler.model.names import TaskId, task_for_key, with_key
 from reconciler.model.observed import Observed, Run, Task
 from reconciler.model.reasons import Reason
 from reconciler.planning.agent_gate import agent_gate
+from reconciler.planning.epic_tasks import EpicTasks, group_tasks, owners
 from reconciler.planning.graph import Index
-from reconciler.planning.jobs import EpicTasks, group_tasks, jobs, owners
+from reconciler.planning.jobs import jobs
 from reconciler.planning.planner import plan
 
 

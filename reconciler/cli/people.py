@@ -21,8 +21,8 @@ from reconciler.model.ports import Change
 from reconciler.model.pull_records import Verdict
 from reconciler.planning import review_comments
 from reconciler.planning.actions.block_task import retrying
+from reconciler.planning.epic_tasks import group_tasks, owners
 from reconciler.planning.graph import Index
-from reconciler.planning.jobs import group_tasks, owners
 from reconciler.planning.labels import MERGED
 from reconciler.wiring import Site
 

@@ -20,8 +20,8 @@ from reconciler.model.errors import UsageError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Graph
 from reconciler.model.values import replace
+from reconciler.planning.epic_tasks import EpicTasks, group_tasks, owners
 from reconciler.planning.graph import Index
-from reconciler.planning.jobs import EpicTasks, group_tasks, owners
 from reconciler.render.words import counted
 from reconciler.system import lock
 from reconciler.wiring import Site

@@ -34,9 +34,9 @@ from reconciler.planning.actions import (
     next_step,
 )
 from reconciler.planning.actions.block_task import retrying
+from reconciler.planning.epic_tasks import group_tasks, owners
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import group_tasks, owners
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
 from reconciler.wiring import Site

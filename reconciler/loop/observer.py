@@ -40,8 +40,8 @@ from reconciler.model.ports import Ports
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
 from reconciler.planning import staging
+from reconciler.planning.epic_tasks import group_tasks, owners
 from reconciler.planning.graph import Index
-from reconciler.planning.jobs import group_tasks, owners
 
 
 class Circumstances(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from reconciler.planning import base_checks, landing_mode
 from reconciler.planning.actions import Action, Waiting, guards, hindrances
 from reconciler.planning.agent_gate import Gate, no_reviewer
 from reconciler.planning.base_checks import broken
-from reconciler.planning.jobs import EpicTasks
+from reconciler.planning.epic_tasks import EpicTasks
 
 
 def failing(

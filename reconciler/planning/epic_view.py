@@ -10,8 +10,8 @@ from msgspec import Struct
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import RunId
 from reconciler.model.observed import Observed
+from reconciler.planning.epic_tasks import EpicTasks
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import EpicTasks
 
 
 class EpicView(Struct, frozen=True, kw_only=True, dict=True):

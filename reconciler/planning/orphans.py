@@ -9,7 +9,7 @@ from msgspec import Struct
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Unknown, WorktreeFault
 from reconciler.planning.actions import guards
-from reconciler.planning.jobs import EpicTasks
+from reconciler.planning.epic_tasks import EpicTasks
 
 
 def orphans(found: Iterable[EpicTasks], observed: Observed, owned: Mapping[TaskId, str]) -> dict[TaskId, str]:

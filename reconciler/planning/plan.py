@@ -16,8 +16,8 @@ from reconciler.model.values import replace
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.base_checks import BaseHealth
 from reconciler.planning.budget import Spend
+from reconciler.planning.epic_tasks import EpicTasks
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import EpicTasks
 from reconciler.planning.labels import NEEDS_HUMAN
 from reconciler.planning.orphans import OrphanWorktree
 from reconciler.planning.queue_places import QueuePlace

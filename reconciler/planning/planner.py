@@ -31,11 +31,12 @@ from reconciler.planning.actions import (
     next_step,
 )
 from reconciler.planning.agent_gate import agent_gate, spend_of, unproven
+from reconciler.planning.epic_tasks import EpicTasks, group_tasks, owners
 from reconciler.planning.epic_view import EpicView
 from reconciler.planning.epic_wide import AFTER_TASKS, BEFORE_TASKS
 from reconciler.planning.graph import Index
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import EpicTasks, group_tasks, jobs, owners
+from reconciler.planning.jobs import jobs
 from reconciler.planning.orphans import orphan_worktrees, orphans
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.queue_places import Lines

@@ -8,7 +8,7 @@ from reconciler.model.names import SALVAGE_REFS, TaskId
 from reconciler.model.observed import Base, Branch, Observed, PullState, Salvage, Task, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
-from reconciler.planning.jobs import EpicTasks
+from reconciler.planning.epic_tasks import EpicTasks
 from reconciler.planning.labels import MERGED
 
 

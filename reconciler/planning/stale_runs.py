@@ -12,9 +12,9 @@ from reconciler.planning import messages, staging
 from reconciler.planning.actions import Action, RemoveWorktree, StopAgent, guards
 from reconciler.planning.actions.stop_agent import left_alone, out_of_time, overspent
 from reconciler.planning.check_state import CheckState
+from reconciler.planning.epic_tasks import EpicTasks
 from reconciler.planning.epic_view import EpicView
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import EpicTasks
 
 
 def checks(view: EpicView) -> Iterator[Action]:

@@ -20,9 +20,10 @@ from reconciler.model.observed import (
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.actions import Waiting, guards
+from reconciler.planning.epic_tasks import EpicTasks
 from reconciler.planning.graph import Index, is_work, order
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import EpicTasks, jobs
+from reconciler.planning.jobs import jobs
 from reconciler.planning.labels import TAKEN
 from reconciler.planning.plan import EpicPlan
 from reconciler.planning.remarks import left_behind, unlanded

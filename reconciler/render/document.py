@@ -19,9 +19,9 @@ from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Run, Task, Unknown
 from reconciler.planning.actions import Action
 from reconciler.planning.check_state import CheckState
+from reconciler.planning.epic_tasks import owners
 from reconciler.planning.forecast import Forecast
 from reconciler.planning.graph import Index, order
-from reconciler.planning.jobs import owners
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.render import asking, failing
 from reconciler.render.conditions import Condition, conditions, observed_generation

@@ -21,9 +21,10 @@ from reconciler.model.ports import Change, NewTask
 from reconciler.trackers import _files as files
 from reconciler.trackers import _lines as lines
 from reconciler.trackers import _settings as settings
+from reconciler.trackers._edits import changed, made
 from reconciler.trackers._files import Stamp
 from reconciler.trackers._lines import Line
-from reconciler.trackers._records import Record, changed, made
+from reconciler.trackers._records import Record
 from reconciler.trackers._settings import holds_database
 
 __all__ = ["JsonlTracker", "holds_database"]

@@ -23,8 +23,9 @@ from reconciler.model.observed import Task
 from reconciler.model.ports import Change
 from reconciler.model.values import replace
 from reconciler.system.shell import Finished
-from reconciler.trackers import _records as records
-from reconciler.trackers._records import WRITER, Record
+from reconciler.trackers import _edits as edits
+from reconciler.trackers._edits import WRITER
+from reconciler.trackers._records import Record, task_of
 from reconciler.trackers.beads import decoding
 from reconciler.trackers.beads.commands import (
     ARGUMENT_MAX,
@@ -99,15 +100,15 @@ class _Batch(Struct):
         there = found.get(id)
         if not usable(id) or (there is None and change.create is None):
             raise _missing(id)
-        record = there if there is not None else records.made(id, change.create, now) if change.create else {}
-        after = records.changed(record, change, now)
-        task = records.task_of(after)
+        record = there if there is not None else edits.made(id, change.create, now) if change.create else {}
+        after = edits.changed(record, change, now)
+        task = task_of(after)
         if any(len(text.encode()) > ARGUMENT_MAX for text in (task.description, task.acceptance, task.notes)):
             raise PermanentError(f"{id}: a text of it is too long for bd", hint="put what is long into a file")
         found[id] = after
         self.wanted[id], self.made[id] = task, after
         if there is None:
-            self.fresh[id] = records.task_of(record)
+            self.fresh[id] = task_of(record)
         if change.expect_status is not None or change.expect_assignee is not None:
             self.guarded.add(id)
 
