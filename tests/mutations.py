@@ -366,7 +366,7 @@ BREAKS = (
     ),
     Break(
         "a manifest takes over what another one works on",
-        "reconciler/planning/jobs.py",
+        "reconciler/planning/epic_tasks.py",
         " if spec.epic and spec.name not in clashing}",
         " if spec.epic}",
         "tests/test_plans.py",

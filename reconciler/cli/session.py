@@ -23,7 +23,7 @@ from reconciler.model.observed import Salvage, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import Plan
-from reconciler.render import asking, document, failing, planned, text
+from reconciler.render import asking, document, failing, news, planned, text
 from reconciler.system import refused
 from reconciler.system.journal import Event, plain
 from reconciler.wiring import Site
@@ -124,39 +124,17 @@ class LoopSession(Struct, kw_only=True, dict=True):
         }
 
     def report_orphans(self, tick: Tick) -> None:
-        """Say, once of each, which worktrees no manifest clears away, and what was begun that none covers."""
-        known = self.last_plan.orphan_worktrees if self.last_plan else ()
-        for orphan in tick.plan.orphan_worktrees:
-            if orphan not in known:
-                self.out.chat(text.orphan(orphan))
-        if tick.plan.begun - (self.last_plan.begun if self.last_plan else frozenset()):
-            self.out.chat(text.unmanaged(sorted(tick.plan.begun)))
+        for words in news.orphans(tick.plan, self.last_plan):
+            self.out.chat(words)
 
     def _of_manifests(self, tick: Tick) -> Iterator[Event]:
         self.report_orphans(tick)
-        self._say_troubles(tick.plan)
-        yield from self._budgets(tick)
-
-    def _say_troubles(self, decided: Plan) -> None:
-        """Say, once of each, what is wrong with a manifest as a whole; and when nothing is any more."""
-        before = {epic.name: text.troubles(epic) for epic in self.last_plan.epics} if self.last_plan else {}
-        for epic in decided.epics:
-            now, then = text.troubles(epic), before.get(epic.name, {})
-            for what, words in now.items():
-                if what not in then:
-                    self.out.chat(words)
-            if then and not now:
-                self.out.chat(f"{epic.name}: no longer blocked")
-
-    def _budgets(self, tick: Tick) -> Iterator[Event]:
-        """Say, once of each, which budgets run low and which are used up."""
-        before = {epic.name: text.budget(epic)[0] for epic in self.last_plan.epics} if self.last_plan else {}
-        for epic in tick.plan.epics:
-            stage, words = text.budget(epic)
-            if stage and before.get(epic.name) != stage:
-                self.out.chat(words)
-                values = {"manifest": epic.name, "message": words}
-                yield Event(at=tick.observed.at, event="BudgetLow", values=values)
+        for words in news.troubles(tick.plan, self.last_plan):
+            self.out.chat(words)
+        for manifest, words in news.budgets(tick.plan, self.last_plan):
+            self.out.chat(words)
+            values = {"manifest": manifest, "message": words}
+            yield Event(at=tick.observed.at, event="BudgetLow", values=values)
 
     def _say_saved(self, tick: Tick, salvage: Salvage) -> Event:
         words = text.saved(salvage)

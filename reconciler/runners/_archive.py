@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import threading
 import time
 import zlib
@@ -18,14 +17,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import msgspec
 from msgspec import Struct
 
 from reconciler.model.names import RunId, RunKind, TaskId
-from reconciler.model.observed import Exit, RetryPoint, Run
-from reconciler.model.report import Report
-from reconciler.model.verdicts import LineComment, ReviewVerdict
+from reconciler.model.observed import RetryPoint, Run
 from reconciler.runners import _records as records
+from reconciler.runners._archive_rows import FORM, Files, Kept, decoded, encoded, packed_files
 from reconciler.system.late import late
 
 if TYPE_CHECKING:
@@ -36,11 +33,6 @@ SETTLES_NS = 1_000_000_000
 RENEWED = 200  # runs of another version's form, at once
 SINCE = "since.json"
 WAY_OUT = "bring back a copy of it, or move it away: what ended runs printed, tried and cost is forgotten then"
-# Of another form is what a program wrote whose values have other fields.
-FORM = (
-    f"1 {' '.join(name for kind in (Run, Exit, Report, ReviewVerdict, LineComment) for name in kind.__struct_fields__)}"
-)
-_FIELDS = [(each.name, each.default) for each in msgspec.structs.fields(Run)]
 _TABLES = """
 CREATE TABLE IF NOT EXISTS run (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, subject TEXT NOT NULL, n INTEGER NOT NULL,
@@ -50,17 +42,6 @@ CREATE TABLE IF NOT EXISTS file (
     PRIMARY KEY (run, name)) WITHOUT ROWID;
 """
 _Stamp = tuple[int, int, int, int, int]
-_RUN, _set = msgspec.json.Decoder(Run), msgspec.structs.force_setattr
-
-
-class Kept(Struct, frozen=True):
-    """A file as it stood in a folder."""
-
-    content: bytes
-    modified_ns: int
-
-
-Files = Mapping[str, Kept]
 
 
 class Bundle(Struct, frozen=True):
@@ -135,11 +116,13 @@ class Archive:
         Nobody can read while they are written: give no more than a few MB at once.
         """
         bundles = list(bundles)
-        packed = [{n: [*_rows(files)] for n, files in each.files.items()} for each in bundles]  # it takes the longest
+        packed = [
+            {n: [*packed_files(files)] for n, files in each.files.items()} for each in bundles
+        ]  # it takes the longest
         with self._lock:
             with self._sqlite(self._made()) as db, db:
                 for each, rows in zip(bundles, packed, strict=True):
-                    key, values = (each.kind, each.name), {run.id.n: _encoded(run) for run in each.runs}
+                    key, values = (each.kind, each.name), {run.id.n: encoded(run) for run in each.runs}
                     if 0 in rows and (
                         old := db.execute("SELECT id FROM run WHERE kind = ? AND subject = ? AND n = 0", key).fetchone()
                     ):
@@ -165,7 +148,7 @@ class Archive:
             old = [
                 (id, RunId(RunKind(kind), subject, n)) for id, kind, subject, n in db.execute(query, (FORM, RENEWED))
             ]
-        found = [(FORM, _encoded(self._derive(run)), id) for id, run in old]
+        found = [(FORM, encoded(self._derive(run)), id) for id, run in old]
         with self._reading() as db:
             if db and found:
                 with db:
@@ -202,7 +185,7 @@ class Archive:
         runs, since, last = {}, {}, self._last
         with self._sqlite(found[0]) as db:
             for last, value in db.execute(query, (FORM, self._last)):
-                if run := _decoded(value) if value is not None else None:
+                if run := decoded(value) if value is not None else None:
                     runs[run.id] = same.get(run.id, run) if same else run
                     continue
                 ((kind, subject, n),) = db.execute("SELECT kind, subject, n FROM run WHERE id = ?", (last,))
@@ -286,28 +269,3 @@ def _connect(path: str) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = EXTRA")
     db.execute("PRAGMA trusted_schema = OFF")
     return db
-
-
-def _encoded(run: Run) -> bytes:
-    # Without what is as by default: what is read back shares that with all others.
-    return msgspec.json.encode({n: value for n, default in _FIELDS if (value := getattr(run, n)) != default})
-
-
-def _decoded(value: bytes) -> Run | None:
-    """What a program of this version wrote; None for what it did not."""
-    try:
-        run = _RUN.decode(value)
-    except msgspec.DecodeError:
-        return None
-    # Thousands of them stay in memory: what others say too is there once.
-    if run.id.subject == run.task:
-        _set(run, "id", RunId(run.id.kind, sys.intern(run.task), run.id.n))
-    _set(run, "task", TaskId(sys.intern(run.task)))
-    _set(run, "manifest", sys.intern(run.manifest))
-    _set(run, "why", sys.intern(run.why))
-    return run
-
-
-def _rows(files: Files) -> Iterator[tuple[bytes, int, bytes]]:
-    for name, kept in files.items():
-        yield os.fsencode(name), kept.modified_ns, zlib.compress(kept.content, 1)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from reconciler.model.names import RunKind, TaskId, usable_subject
 from reconciler.runners import _processes as processes
-from reconciler.runners._archive import SINCE, Archive, Bundle, Files, Kept
+from reconciler.runners._archive import SINCE, Archive, Bundle
+from reconciler.runners._archive_rows import Files, Kept
 from reconciler.runners._folders import Folders, Subject
 from reconciler.runners._locks import Locks
 from reconciler.runners._past import PastSubject

@@ -24,7 +24,8 @@ from reconciler.model.ports import RunSpec
 from reconciler.model.values import replace
 from reconciler.runners import _records as records
 from reconciler.runners import supervisor
-from reconciler.runners._archive import Archive, Files
+from reconciler.runners._archive import Archive
+from reconciler.runners._archive_rows import Files
 from reconciler.runners._records import Record, StartRecord, read_json, read_plain
 
 LOOK_S = 60.0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from strangers import Place
-from waiting import ended, run, until
+from waiting import run, until
 
 COMMANDS = pytest.mark.parametrize(
     "words", [("status",), ("status", "--json"), ("schema", "Epic"), ("--help",)], ids=" ".join
@@ -100,14 +100,16 @@ def test_a_watch_says_once_that_a_task_has_come_to_need_a_person(tmp_path: Path)
     manifest = place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent)
     (place.root / "new.txt").write_text("mine\n")
     place.reconcile("apply", "-f", str(manifest))
-    watch = place.start("watch", "--interval", "1s")
-    (task,) = [task["id"] for title, task in place.tasks().items() if title == "Do a"]
-    until(lambda: place.json("describe", task)["waiting"]["reason"] == "CheckoutInTheWay", by=watch)
+    log = tmp_path / "log"
+    with log.open("w") as told:
+        argv = (sys.executable, "-m", "reconciler", "watch", "--interval", "1s")
+        watch = subprocess.Popen(argv, cwd=place.root, env=place.env, stdout=told, stderr=told)
+    until(lambda: "CheckoutInTheWay" in log.read_text(), by=watch)
     time.sleep(3)  # looks at which nothing is new
     watch.terminate()
-    _, told = ended(watch)
+    watch.wait()
 
-    lines = [line for line in told.splitlines() if "CheckoutInTheWay" in line]
+    lines = [line for line in log.read_text().splitlines() if "CheckoutInTheWay" in line]
     assert len(lines) == 1 and "new.txt" in lines[0] and "commit them, stash them or move them away" in lines[0]
 
 

@@ -22,7 +22,7 @@ from waiting import until
 from reconciler.model.errors import ChangedError, TemporaryError
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import RetryPoint, Run
-from reconciler.runners import _archive, _archiving, _folders, _locks, _past, supervisor
+from reconciler.runners import _archive, _archive_rows, _archiving, _folders, _locks, _past, supervisor
 from reconciler.runners.local import LocalRunner
 from reconciler.system import format
 
@@ -192,7 +192,7 @@ def test_what_could_not_go_while_somebody_reads_goes_the_next_time(machine: Mach
 def test_one_that_cannot_be_read_keeps_no_other_here_and_is_told(machine: Machine, monkeypatch):
     read = _archiving._read
 
-    def refused(path: str) -> _archive.Kept | None:
+    def refused(path: str) -> _archive_rows.Kept | None:
         if "/t-2/" in path:
             raise PermissionError(f"{path} is not ours")
         return read(path)
