@@ -28,7 +28,7 @@ from reconciler.model.errors import (
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Failure, Observed, Salvage, Unknown
 from reconciler.model.ports import Ports
-from reconciler.model.values import replace
+from reconciler.model.values import replace, same
 from reconciler.planning.actions import (
     Action,
     Decision,
@@ -105,7 +105,7 @@ class _Decided(Struct, frozen=True):
             return False
         # What is free changes all the time. It matters where something starts, or waits to; such plans are made again anyway.
         alike = replace(observed, at=self.observed.at, room=self.observed.room)
-        return desired == self.desired and alike == self.observed
+        return desired == self.desired and same(alike, self.observed)
 
 
 def _starts(decided: Plan) -> bool:

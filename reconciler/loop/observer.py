@@ -249,8 +249,10 @@ def _base_names(desired: Desired, tasks: Graph | Unknown, prefix: str | Unknown,
     return memo.of("bases", (graph,), made, equal=(desired, begins))
 
 
-def _open(tasks: Graph | Unknown) -> Sequence[TaskId]:
-    return () if isinstance(tasks, Unknown) else [t.id for t in tasks.values() if not t.closed and usable(t.id)]
+def _open(tasks: Graph | Unknown) -> frozenset[TaskId]:
+    if isinstance(tasks, Unknown):
+        return frozenset()
+    return frozenset(t.id for t in tasks.values() if not t.closed and usable(t.id))
 
 
 def _worktrees(trees: Mapping[Venue, Mapping[TaskId, Worktree] | Unknown]) -> Mapping[TaskId, Worktree] | Unknown:

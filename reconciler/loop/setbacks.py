@@ -96,6 +96,8 @@ class Setbacks(Struct, kw_only=True):
     def forget(self, observed: Observed, decided: Plan) -> None:
         """Whatever went wrong, and is not due although it could be tried again, is wanted no more."""
         self._started = {run: n for run, n in self._started.items() if not _is_over(run, observed)}
+        if not self.failures:
+            return
         due = {(action.subject_id, type(action).__name__) for epic in decided.epics for action in epic.actions}
 
         worded = {subject for epic in decided.epics for subject in epic.waiting} | {subject for subject, _ in due}

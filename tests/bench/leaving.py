@@ -23,14 +23,15 @@ def left_behind(*, quick: bool) -> list[Figure]:
     """After tasks landed, each with a run of its agent and one of its checks, and their hour is over."""
     few, many = (20, 200) if quick else (100, 5000)
     memory, cpu, files = {}, {}, 0
-    for landed in (few, many):
-        with scene(f"left{landed}") as there:
-            _landed(there, landed)
+    for finished in (few, many):
+        with scene(f"left{finished}") as there:
+            landed(there, finished)
+            there.recorded(maxAgents=0, mergePolicy={"mode": "manual"})
             before = _files(there)
-            _archived(there)
+            archived(there)
             files = _files(there)
-            memory[landed] = _watch_kb(there)
-            cpu[landed] = statistics.median(_status_s(there) for _ in range(3 if quick else 5))
+            memory[finished] = _watch_kb(there)
+            cpu[finished] = statistics.median(_status_s(there) for _ in range(3 if quick else 5))
     return [
         Figure(
             what=f"files and folders of runs and locks that a task leaves, after {many:,} landed",
@@ -61,7 +62,7 @@ def left_behind(*, quick: bool) -> list[Figure]:
     ]
 
 
-def _landed(there: Scene, tasks: int) -> None:
+def landed(there: Scene, tasks: int) -> None:
     done = [f"a-{n}" for n in range(tasks)]
     there.history(done)
     base = there.repo.head()
@@ -69,10 +70,9 @@ def _landed(there: Scene, tasks: int) -> None:
         tree = Sha(hashlib.sha1(id.encode(), usedforsecurity=False).hexdigest())
         there.ended(RunId(RunKind.CHECK, f"{tree[:12]}-0123abcd", 1), TaskId(""), base, tree=tree, heads=(base,))
     there.tasks({**scenes.landed(done), **{f"b-{n}": {} for n in range(OPEN)}})
-    there.recorded(maxAgents=0, mergePolicy={"mode": "manual"})
 
 
-def _archived(there: Scene) -> None:
+def archived(there: Scene) -> None:
     """Let everything be archived now, as a watch does over the hours."""
     kept = [(module, name, getattr(module, name)) for module, name in _WAITS]
     try:
