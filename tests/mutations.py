@@ -416,7 +416,7 @@ BREAKS = (
     Break(
         "a plan is kept although the world has changed",
         "reconciler/loop/loop.py",
-        "return desired == self.desired and alike == self.observed",
+        "return desired == self.desired and same(alike, self.observed)",
         "return True",
         "tests/test_loop.py",
     ),

@@ -116,7 +116,7 @@ def test_who_acts_has_the_runs_of_all_but_open_tasks_archived_and_who_looks_does
     assert not asked
 
     a_loop(world).tick()
-    assert asked == [[X]]
+    assert asked == [{X}]
 
 
 def test_who_acts_keeps_what_is_claimed_from_running_out_and_who_looks_does_not(world: World) -> None:

@@ -71,8 +71,8 @@ def _github(forge: GitHubForge, epics: Sequence[EpicSpec]) -> Iterator[Diagnosis
             yield Diagnosis(name="forge", state=state, found=found, message=held or asked.unread)
         if asked.renamed:
             seen = ask(partial(forge.base, base))  # it knows the address, too
-            told = seen.rules.renamed if isinstance(seen, Base) and seen.rules else None
-            message, _, hint = (told or asked.renamed).partition("; ")
+            renamed = seen.rules.renamed if isinstance(seen, Base) and seen.rules else None
+            message, _, hint = (renamed or asked.renamed).partition("; ")
             yield Diagnosis(name="forge", state=State.WARNING, found=found, message=message, hint=hint)
         if asked.mute:
             yield Diagnosis(name="forge", state=State.WARNING, found=found, message=asked.mute)

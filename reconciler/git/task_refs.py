@@ -226,7 +226,7 @@ def _lives(pid: int) -> bool:
 
 
 def identity_of(state: Path) -> str:
-    """What tells this repository from others that use the same remote; made when it is asked for first, and anew in a copy."""
+    """What tells this repository from others that use the same remote; made when it is asked for first, and again in a copy."""
     path = state / "machines-id"
     found = _identity(path)
     if found and not _copied(state, found):

@@ -104,7 +104,7 @@ class Setbacks(Struct, kw_only=True):
 
         def lasts(subject: TaskId, failure: Failure) -> bool:
             if not failure.housekeeping and subject not in worded and observed.closed(subject):
-                return False  # what it would advise, a retry, begins a task anew that somebody has closed
+                return False  # what it would advise, a retry, begins a task again that somebody has closed
             waits = failure.until > observed.at or (subject, failure.action) in due
             return waits or _still_refused(subject, failure, observed) or _still_feedback(subject, failure, observed)
 

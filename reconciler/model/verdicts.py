@@ -88,7 +88,7 @@ def decode(content: bytes) -> ReviewVerdict | str:
     return f"more than {COMMENTS_MAX} comments" if len(found.comments) > COMMENTS_MAX else found
 
 
-def sterner(filed: ReviewVerdict | str, said: ReviewVerdict | str) -> ReviewVerdict | str:
+def sterner(filed: ReviewVerdict | str, answered: ReviewVerdict | str) -> ReviewVerdict | str:
     """One answer of a reviewer that has two ways to give it, each as `decode` has it: where it has used both, and they differ,
     the one that lets less happen, with the higher risk. One that can't be read makes none of both.
 
@@ -98,9 +98,9 @@ def sterner(filed: ReviewVerdict | str, said: ReviewVerdict | str) -> ReviewVerd
     >>> sterner(yes, replace(yes, risk=RiskLevel.HIGH)).risk, sterner("not JSON: 'x'", yes)
     (<RiskLevel.HIGH: 'high'>, "not JSON: 'x'")
     """
-    if isinstance(filed, str) or isinstance(said, str):
-        unread = next((each for each in (filed, said) if each and isinstance(each, str)), "")
-        return unread or filed or said
+    if isinstance(filed, str) or isinstance(answered, str):
+        unread = next((each for each in (filed, answered) if each and isinstance(each, str)), "")
+        return unread or filed or answered
     words = list(ReviewWord)
-    found = max((said, filed), key=lambda each: words.index(each.verdict))
-    return replace(found, risk=max((said.risk, filed.risk), key=lambda risk: risk.rank if risk else -1))
+    found = max((answered, filed), key=lambda each: words.index(each.verdict))
+    return replace(found, risk=max((answered.risk, filed.risk), key=lambda risk: risk.rank if risk else -1))

@@ -63,7 +63,7 @@ def next_step(subject: str, failure: Failure) -> str:
         return f"nothing: its agent gets it as feedback; reconcile describe {subject}"
     if failure.permanent:
         return f"once that is fixed: reconcile retry {subject}"
-    # Begun anew, its attempts would count anew: what goes on by itself needs no retry.
+    # Begun again, its attempts would count from the start: what goes on by itself needs no retry.
     if failure.denied:
         return f"lift it there, or ask who can: it is tried again by itself; reconcile describe {subject}"
     if failure.blocked:

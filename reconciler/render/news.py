@@ -1,4 +1,4 @@
-"""What is new in a plan since the one before, in words: each thing is said once, not at every look. Pure."""
+"""What is new in a plan since the one before, in words: each thing is reported once, not at every look. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def troubles(plan: Plan, last: Plan | None) -> Iterator[str]:
 
 
 def budgets(plan: Plan, last: Plan | None) -> Iterator[tuple[str, str]]:
-    """The budgets that run low or are used up: the manifest's name, and what is said of it."""
+    """The budgets that run low or are used up: the manifest's name, and what is to be read of it."""
     before = {epic.name: text.budget(epic)[0] for epic in last.epics} if last else {}
     for epic in plan.epics:
         stage, words = text.budget(epic)

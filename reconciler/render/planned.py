@@ -162,7 +162,7 @@ def _for_a_person(epic: EpicPlan, task: TaskId) -> bool:
 
 
 def _ended(sentence: str) -> str:
-    """The sentence with one mark at its end, whoever wrote it.
+    """The sentence with one mark at its end.
 
     >>> _ended("is gh installed?"), _ended("the push was refused."), _ended("locked")
     ('is gh installed?', 'the push was refused.', 'locked.')

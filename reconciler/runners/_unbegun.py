@@ -24,8 +24,8 @@ _HINT = "'reconcile doctor --nodes' says what a node lacks"
 def ended_unbegun(jobs: Sequence[EngineJob]) -> str:
     """What there is to say of a job that ended before its node had claimed the run; at least one is given."""
     job = next((each for each in jobs if each.node), jobs[-1])
-    on, said = f" on {job.node}" if job.node else "", f" ({job.remark})" if job.remark else ""
-    return f"its job ended{on} before it began{said}"
+    on, remark = f" on {job.node}" if job.node else "", f" ({job.remark})" if job.remark else ""
+    return f"its job ended{on} before it began{remark}"
 
 
 def expect_rested(folders: Folders, run: RunId, task: TaskId) -> None:

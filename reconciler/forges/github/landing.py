@@ -209,8 +209,8 @@ class Merges:
             # It is put down to the one who opened the pull request: us.
             own = commits.own(self._git, attempt.old, attempt.head)
             title, body = squash.words(order, own, identity(self._git)[1])
-        said = words.message(title, body, order.task, attempt.head, order.number)
-        return self._requests.merged(attempt, *said, again=again)
+        text = words.message(title, body, order.task, attempt.head, order.number)
+        return self._requests.merged(attempt, *text, again=again)
 
     def _landed(self, attempt: Attempt, commit: Sha) -> Sha:
         """Compare what landed with what was judged, at once; and remember that it landed."""
