@@ -129,14 +129,9 @@ class LandingLine:
                     with following.held([checkout], nonce):
                         following.restored(self._git, checkout, head, found.changes, nonce, lock)
 
-    def pending(self, base: str) -> Intent | None:
-        """A landing that was cut off after the base had moved: checkouts may be behind."""
-        intent = self._intents.read(base)
-        return intent if intent and self._history.contains(self.local(base), intent.new) else None
-
-    def cut_off(self, base: str) -> bool:
-        """True while a landing was begun and is not over: it is done by now, or somebody was killed amid it."""
-        return self._intents.read(base) is not None
+    def begun(self, base: str) -> Intent | None:
+        """The landing that was begun and is not over: it is done by now, or somebody was killed amid it."""
+        return self._intents.read(base)
 
     def local(self, base: str) -> Sha:
         """The head of the local base. Raises PermanentError when there is none."""

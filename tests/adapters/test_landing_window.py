@@ -116,6 +116,13 @@ def test_a_landing_that_is_killed_at_any_step_is_neither_undone_nor_done_twice_w
         assert_all_is_there(copy, step, committed=who in (commits_all, commits_what_was_added, amends))
 
 
+def test_what_a_killed_landing_left_in_the_checkout_is_not_called_somebodys_work(tmp_path: Path, repo: GitRepo) -> None:
+    for step, copy in killed_at_every_step(tmp_path, repo):
+        checkout = LocalForge(copy.seam()).base("main").checkout
+
+        assert checkout and checkout.dirty == {"b", "untracked"}, step
+
+
 def test_a_git_that_is_killed_amid_the_files_leaves_nothing_half_written(tmp_path: Path, repo: GitRepo) -> None:
     """The kernel ends it at its first byte: a file is created and not filled, and the index is old."""
     repo.write({"b": "edited\n", "untracked": "mine\n"})

@@ -62,7 +62,7 @@ class LocalForge(Stacking):
         ours = self._line.local(name)
         found = checkouts.of_base(self._git, name)
         checkout = self._seen(name, found[0], ours, look=look) if found else None
-        cut_off, landings = self._line.cut_off(name), self._history.landings(name, ours)
+        cut_off, landings = self._line.begun(name) is not None, self._history.landings(name, ours)
         undoing = None if cut_off or not found or found[0].busy else self._line.undone.staged(found[0], ours, landings)
         by_chance = undoing is not None and undoing.by_chance
         if checkout and undoing and not by_chance:
@@ -215,9 +215,9 @@ class LocalForge(Stacking):
 
     def _seen(self, name: str, checkout: BaseCheckout, head: Sha, *, look: bool) -> Checkout:
         dirty = checkouts.dirty(self._git, checkout, head) if look else None
-        if dirty and (left := self._line.pending(name)):
-            # It is behind its branch: what differs from the new head only is not somebody's work.
-            dirty &= checkouts.dirty(self._git, checkout, left.old)
+        if dirty and (begun := self._line.begun(name)):
+            # What a landing brings there is half done, and not somebody's work; whoever ends it looks again at the files.
+            dirty -= checkouts.step(self._git, begun.old, begun.new).changed
         locked = checkouts.left_locked(checkout)
         return Checkout(path=str(checkout.path), dirty=dirty, busy=checkout.busy, locked=locked)
 
@@ -237,7 +237,9 @@ class LocalForge(Stacking):
         remote = self._remotes.of(name).name
         theirs = self._remotes.head(name, near=ours)
         if theirs and self._history.contains(theirs, ours):
-            return Base(name=name, head=theirs, checkout=checkout, remote=remote, behind=self._line.cut_off(name))
+            return Base(
+                name=name, head=theirs, checkout=checkout, remote=remote, behind=self._line.begun(name) is not None
+            )
         diverged = self._line.diverged(name, ours, theirs) if theirs else f"the remote {remote} has no branch {name}"
         return Base(name=name, head=ours, checkout=checkout, remote=remote, unpushed=not diverged, diverged=diverged)
 
