@@ -18,6 +18,7 @@ import psutil
 from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.git import repository
+from reconciler.loop.loop import POLL_S
 from reconciler.planning import machine_room
 from reconciler.render.words import counted
 from reconciler.runners import supervisor
@@ -155,14 +156,14 @@ def _file_system(place: Path) -> str:
 
 
 def _events(scene: Scene) -> Iterator[Diagnosis]:
-    """Whether file events can be had: without them `watch` sees changes at its slow resync only."""
-    late = "'watch' notices changes only at its --interval"
-    try:
-        with Wakes([Spot(scene.aside)], threading.Event()):
-            pass
-    except OSError as error:
-        message = f"file events can't be had ({error.strerror}): {late}"
-        hint = "sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288"
+    """Whether file events can be had: without them `watch` looks every few seconds."""
+    late = f"'watch' polls every {POLL_S:g} s instead"
+    with Wakes([Spot(scene.aside)], threading.Event()) as wakes:
+        why = wakes.deaf
+    if why:
+        message = f"file events can't be had ({why}): {late}"
+        more = "sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288"
+        hint = "end some programs, or raise the limit (ulimit -u, ulimit -v)" if "thread" in why else more
         yield Diagnosis(name="file events", state=State.WARNING, message=message, hint=hint)
         return
     limit = _kernel_says("fs/inotify/max_user_watches")

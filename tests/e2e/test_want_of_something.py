@@ -136,6 +136,13 @@ def test_the_doctor_looks_one_after_the_other_where_no_thread_is_left(tmp_path: 
     assert "Traceback" not in done.stderr and "worktrees" in done.stdout and "file events" in done.stdout
 
 
+def test_the_doctor_says_that_no_file_events_can_be_had(tmp_path: Path) -> None:
+    done = without(Place(tmp_path), NO_LISTENER, "doctor")
+
+    assert "file events can't be had (inotify instance limit reached): 'watch' polls" in done.stdout, done.stdout
+    assert "sysctl fs.inotify.max_user_instances" in done.stdout, done.stdout
+
+
 # --- folders that take nothing ---------------------------------------------------------------------------------
 
 FULL = (
