@@ -644,6 +644,9 @@ def test_what_is_quoted_in_a_message_can_not_write_on_the_terminal(refused):
         ("[{key: a, title: A, priority: 5}]", "from 0 to 4"),
         ("[{key: A, title: A}]", "at most 40 characters"),
         ('[{key: a, title: "A\\nB"}]', "one line of text"),
+        ('[{key: a, title: "A "}]', "got 'A '\n  hint: write \"A\"$"),
+        ("[{key: Lexer, title: A}]", "got 'Lexer'\n  hint: write \"lexer\"$"),
+        ("[{key: a b, title: A}]", "got 'a b'$"),
         ("[{key: a}]", r"spec.tasks\[0\].title: is missing"),
     ],
 )

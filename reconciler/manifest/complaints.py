@@ -166,10 +166,14 @@ def _quotes(value: Any, form: dict[str, Any]) -> str | None:
         case "string", str() if form.get("pattern") in _DURATIONS and (span := _SPAN.fullmatch(value.strip().lower())):
             count, unit = int(span[1]), span[2][0]
             return f"write {count * 24}h" if unit == "d" else f"write {count}{unit}"
+        case "string", str() if not choices and (pattern := form.get("pattern")):
+            # What nobody sees in the file: a blank at an end, or a letter that is a capital.
+            meant = (value.strip(), value.lower(), value.strip().lower())
+            fits = next((text for text in meant if text != value and re.search(pattern, text)), None)
+            return f"write {quoted(fits)}" if fits and len(fits) <= form.get("maxLength", len(fits)) else None
         case ("integer" | "boolean" | "number") as wanted, str():
-            meant = plain(value)
-            fits = type(meant) in _PLAIN[wanted]
-            return f"write {_spelt(meant)} without quotes" if fits else None
+            number = plain(value)
+            return f"write {_spelt(number)} without quotes" if type(number) in _PLAIN[wanted] else None
         case _:
             return None
 

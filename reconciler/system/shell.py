@@ -31,6 +31,7 @@ _CAUSE = re.compile(r"fatal: |error: |remote: |ERROR: |! \[", re.IGNORECASE)
 # else comes from the other side may be the words of a hook.
 _PROGRESS = "(Enumerating|Counting|Compressing|Writing|Receiving|Unpacking|Resolving|Updating|Finding|Total)\\b.*"
 _NO_CAUSE = re.compile(rf"(remote:\s*)?([^\w]*$|{_PROGRESS})|hint: |warning: |To \S+$|From \S+$|.*\d+% \(")
+_LISTED = re.compile(r"(?<=[^\n])\n\t+(?=\S)")  # what git lists below a line, it indents by a tab
 _IN_SHORT = "error: failed to push some refs"
 
 
@@ -61,17 +62,20 @@ class Finished(Struct, frozen=True):
         """What it wrote to standard error about why, for a message of one line.
 
         Git names the cause in lines of their own, after the words of the filter or hook that refused and before advice;
-        of any other program it is the last line.
+        of any other program it is the last line. What is listed below a line, indented, belongs to it.
 
         >>> err = b"To x\\nremote: frozen: ask Ann   \\n ! [remote rejected] main\\nerror: failed to push some refs to 'x'\\nhint: y"
         >>> Finished(1, b"", err).complaint
         'remote: frozen: ask Ann; ! [remote rejected] main'
         >>> Finished(1, b"", b"remote: coverage is 71% but must be 80%\\nremote: Total 3 (delta 0)\\nerror: no").complaint
         'remote: coverage is 71% but must be 80%; error: no'
+        >>> Finished(128, b"", b"fatal: unknown extensions found:\\n\\tnoop\\nx").complaint
+        'fatal: unknown extensions found: noop'
         >>> Finished(1, b"", b"starts\\nis broken").complaint, Finished(3, b"", b"").complaint
         ('is broken', 'exit status 3')
         """
-        found = (line.strip() for line in self.err.decode("utf-8", "replace").splitlines())
+        whole = _LISTED.sub(" ", self.err.decode("utf-8", "replace"))
+        found = (line.strip() for line in whole.splitlines())
         lines = [line for line in found if not _NO_CAUSE.match(line)]
         if not lines:
             return f"exit status {self.code}"
