@@ -143,6 +143,16 @@ def test_the_doctor_says_that_no_file_events_can_be_had(tmp_path: Path) -> None:
     assert "sysctl fs.inotify.max_user_instances" in done.stdout, done.stdout
 
 
+def test_a_watch_whose_records_an_agent_removed_has_not_ended_well(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    removes = f"echo 1 > done; git add .; git commit -qm 'Do it'; rm -rf {place.root}/.git/reconcile"
+    path = place.manifest(tasks=TASKS, agent={"argv": ["sh", "-c", removes]})
+
+    said = place.reconcile("watch", "--until-done", "-f", str(path), code=3)
+
+    assert "no manifest covers them" in said and "run 'reconcile apply -f FILE'" in said, said
+
+
 # --- folders that take nothing ---------------------------------------------------------------------------------
 
 FULL = (
