@@ -20,7 +20,7 @@ from reconciler.forges.local import LocalForge
 from reconciler.landing import following
 from reconciler.landing.checkouts import locked_by_us
 from reconciler.model.desired import MergeMethod
-from reconciler.model.errors import BlockedError
+from reconciler.model.errors import BlockedError, TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Candidate
 from reconciler.model.ports import LandOrder
@@ -170,6 +170,19 @@ def test_a_checkout_whose_filter_fails_keeps_its_base_where_it_is(repo: GitRepo)
     assert repo.head("main") == before and repo.status() == status
     assert (repo.path / "a").read_text() == "a\n" and not (repo.path / "new").exists()
     assert not list((repo.common / "reconcile/landing").iterdir())
+
+
+def test_an_object_that_is_gone_is_not_called_the_fault_of_the_checkout(repo: GitRepo) -> None:
+    forge = LocalForge(repo.seam())
+    order = order_for(repo, forge)
+    assert order
+    for each in (order.expected.tree, repo.git("rev-parse", f"{order.expected.tree}:deep")):
+        (repo.common / "objects" / each[:2] / each[2:]).unlink()
+
+    with pytest.raises(TemporaryError, match="can't be read") as caught:
+        forge.land(order)
+
+    assert "in the way" not in str(caught.value) and "git fsck" in (caught.value.hint or "")
 
 
 def test_a_folder_that_can_not_be_written_keeps_the_base_where_it_is(tmp_path: Path) -> None:
