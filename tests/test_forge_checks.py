@@ -118,6 +118,18 @@ def test_what_is_red_on_the_base_too_is_nobodys_fault_but_what_is_red_beside_it_
     assert said(("a", "passed"), rules=rules).result is CheckResult.PASSED
 
 
+def test_what_was_red_beneath_it_and_no_longer_is_on_the_base_is_inherited() -> None:
+    def of(*failed: str, red: str = "") -> ForgeVerdict:
+        checks = tuple(ForgeCheck(name=name, result=CheckResult.FAILED, number=1, workflow=70) for name in failed)
+        pull = worlds.a_pull(checks=checks, seen_at=ago(60), red_beneath=frozenset("a"))
+        return judged(pull, Rules(forge="GitHub", red=frozenset(red)), POLICY, NOW)
+
+    assert (of("a").result, of("a").inherited, of("a").again) == (CheckResult.VOID, True, ())
+    assert of("a", "b", red="b").inherited
+    assert not of("a", red="a").inherited  # the base is to be fixed first
+    assert not of("a", "b").inherited
+
+
 # --- chance, and outages --------------------------------------------------------------------------------------
 
 

@@ -425,6 +425,8 @@ class _World:
             results = said.pop("elsewhere").items()
             how = {"number": 1, "workflow": said.pop("workflow", None)}
             said["checks"] = tuple(ForgeCheck(name=name, result=CheckResult(result), **how) for name, result in results)
+        if "red_beneath" in said:
+            said["red_beneath"] = frozenset(said["red_beneath"])
         if "queue" in said:
             said["queue"] = QueueSpot(**said["queue"])
         if "removed" in said:

@@ -32,13 +32,15 @@ _NOT_GREEN = (CheckResult.FAILED, CheckResult.VOID)
 
 class ForgeVerdict(Struct, frozen=True):
     """What a forge's checks come to. `until`: by then they may say more, without a person. `again`: the workflows that
-    are to be run once more before it counts.
+    are to be run once more before it counts. `inherited`: what fails did so where the head left its base, and no longer does
+    on the base as it is.
     """
 
     result: CheckResult
     message: str = ""
     until: datetime | None = None
     again: tuple[int, ...] = ()
+    inherited: bool = False
 
 
 GREEN = ForgeVerdict(CheckResult.PASSED)
@@ -74,6 +76,10 @@ def judged(
     if failed and rules and failed <= rules.red:
         # Nobody's fault: only what is green, and so fixes the base, goes on.
         return ForgeVerdict(CheckResult.VOID, f"red on the base itself, which is to be fixed first: {_named(failed)}")
+    if failed and rules and failed <= rules.red | pull.red_beneath:
+        # Run again as it is, it would fail again; and no agent has anything to mend in it.
+        words = f"red where it left its base, which was fixed since: {_named(failed - rules.red)}"
+        return ForgeVerdict(CheckResult.VOID, words, inherited=True)
     if failed and failed <= set(outages):
         return ForgeVerdict(
             CheckResult.VOID,

@@ -88,7 +88,8 @@ def _standing(jobs: Sequence[Job], decided: Decided) -> list[Job]:
         for job in jobs
         if (wish := wishes[job.task.id])
         and (
-            isinstance(wish, StartCheck | Land | UpdateBranch)
+            isinstance(wish, StartCheck | Land)
+            or (isinstance(wish, UpdateBranch) and not job.offer.forge_verdict.inherited)
             or (isinstance(wish, Waiting) and wish.reason is Reason.CHECKS_RUNNING)
             or (late and tested_by_the_forge(job, wish))
         )
@@ -100,7 +101,9 @@ def _one_head_gets_the_base(base: Base, jobs: Sequence[Job], decided: Decided, l
     first = [job for job in jobs if tested_by_the_forge(job, decided[job.spec.name, job.task.id][1])]
     for job in sorted(jobs, key=rank):
         key = job.spec.name, job.task.id
-        if not isinstance(decided[key][1], UpdateBranch):
+        if not isinstance(decided[key][1], UpdateBranch) or (
+            job.offer.forge_verdict.inherited and job.spec.merge.tests
+        ):
             continue
         whom = landing.task if landing else min(first, key=rank).task.id if first else None
         if whom:

@@ -881,6 +881,24 @@ def test_what_fails_on_the_base_itself_is_seen(there: Place) -> None:
     assert rules(there).red == {"ci"}
 
 
+def test_what_failed_where_a_red_head_left_its_base_is_seen_once_that_has_gone_on_and_asked_for_once(
+    there: Place,
+) -> None:
+    fork = there.app.head("main")
+    there.app.check(fork, "ci", "failure")
+    there.app.check(fork, "lint", "success")
+    there.offered(check="failure")
+    assert there.pull().red_beneath == frozenset()  # it stands on the base as it is: what fails there is in the rules
+
+    there.app.check(there.hub.commit("acme/app", "main", {"mend": "x"}), "ci", "success")
+    there.pull_requests()
+    there.forge.base("main")  # brings it here
+
+    assert there.pull().red_beneath == {"ci"}
+    assert there.pull().red_beneath == {"ci"}
+    assert len([text for text in there.hub.questions() if f'object(oid: "{fork}")' in text]) == 1
+
+
 # --- reviews -------------------------------------------------------------------------------------------------
 
 

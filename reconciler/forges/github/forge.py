@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reconciler.forges.github import offers, verdicts
 from reconciler.forges.github.bases import RemoteBases
+from reconciler.forges.github.beneath import BasesBeneath
 from reconciler.forges.github.branch_removal import BranchRemoval
 from reconciler.forges.github.branches import TaskBranches
 from reconciler.forges.github.gh import Gh
@@ -103,6 +104,7 @@ class GitHubForge(Stacking, OnStagingBranches):
             reruns=self._reruns,
             postings=self._postings,
             updates=self._updates,
+            beneath=BasesBeneath(git, self.look),
         )
 
     @property

@@ -24,7 +24,7 @@ from reconciler.forges.github.slug import Slug
 from reconciler.forges.github.staged_commits import StagedCommit
 from reconciler.model.errors import ReconcileError, SilentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import CheckResult, Rules
+from reconciler.model.observed import CheckResult, ForgeCheck, Rules
 from reconciler.model.values import replace
 
 QUIET_S = 60.0
@@ -145,6 +145,11 @@ class Look:
         """The newest pull requests of a task's branch as they are at this moment, with nothing about their checks."""
         page = self._pages.read(Question(slug=self.asks, branches=(task,)))
         return (*page.pulls, *self._pages.older(page).values())
+
+    def checks_of(self, commit: Sha, branch: str) -> tuple[ForgeCheck, ...]:
+        """What is reported of a commit at this moment. Raises SilentError, and what else it costs not to be answered."""
+        page = self._pages.read(Question(slug=self.asks, staged={commit: branch}, size=self._pages.size))
+        return self._pages.staged(page)[commit].checks
 
     def note(self, pull: Pull) -> None:
         """Take over what the answer to a change of ours shows."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from reconciler.forges.github import verdicts
+from reconciler.forges.github.beneath import BasesBeneath
 from reconciler.forges.github.branches import TaskBranches
 from reconciler.forges.github.landing import Merges
 from reconciler.forges.github.look import Look
@@ -43,6 +44,7 @@ class PullReports(Struct, frozen=True, kw_only=True):
     reruns: Reruns
     postings: Postings
     updates: Updates
+    beneath: BasesBeneath
 
     def newest(self) -> Mapping[TaskId, PullRequest]:
         """The pull request of every task that has one: the first open one, else the newest. Raises where GitHub is silent."""
@@ -93,6 +95,7 @@ class PullReports(Struct, frozen=True, kw_only=True):
             rerun=self.reruns.of(pull) if pull.open else None,
             merge_now=pull.head if Verdict.MERGE in here_said else None,
             updated=self._updated(pull),
+            red_beneath=self._red_beneath(pull),
             posted=self.postings.posted(pull) if pull.open else None,
             dismissed={each.mark: each.dismissed_by for each in pull.posted if each.mark and each.dismissed_by},
             standing=self.postings.standing(pull) if pull.open else frozenset(),
@@ -118,6 +121,10 @@ class PullReports(Struct, frozen=True, kw_only=True):
     def _updated(self, pull: Pull) -> tuple[Judged, ...]:
         tip = self.look.last.heads.get(pull.base)
         return self.updates.judged(pull.head, tip) if tip and pull.open else ()
+
+    def _red_beneath(self, pull: Pull) -> frozenset[str]:
+        tip = self.remotes.last_heard(pull.base)  # what GitHub shows as its tip may not be here yet
+        return self.beneath.red(pull, tip) if tip and pull.open else frozenset()
 
     def _withheld(self, pull: Pull, seen: str | None) -> str | None:
         """Why it is not merged yet, in GitHub's own words where it was asked."""

@@ -152,6 +152,7 @@ class PullRequest(Struct, frozen=True, kw_only=True, gc=False):
     queued_times: int = 0  # how often we have put this head there
     removed: Dequeued | None = None  # since we last did
     lacks_base: bool = False  # the forge wants the base in it first
+    red_beneath: frozenset[str] = frozenset()  # what fails where it left its base, which has gone on since
     landed: Sha | None = None  # the commit that it became, where it is merged
     left: Sha | None = None  # where its branch still stands on the forge, when it is open no more
     updated: tuple[Judged, ...] = ()  # what its head was before nothing but its base was merged into it, newest first

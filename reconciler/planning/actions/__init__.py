@@ -46,6 +46,7 @@ LIFECYCLE: tuple[Rule, ...] = (
     WithdrawReview.due,       # its verdict is about something else   -> taken back there
     BlockTask.due,            # no agent can do more                  -> handed to a person
     OpenPullRequest.due,      # its agent ended well, with commits    -> offered
+    UpdateBranch.brings_a_fix,  # red as the base was beneath it      -> the base as it is now in it
     RerunChecks.due,          # red on the forge, once                -> run again there
     RestartAgent.due,         # failed, red, rejected, in conflict    -> another attempt
     on_top,                   # began on what has not landed          -> waits for that

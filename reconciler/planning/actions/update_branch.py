@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from reconciler.model.names import PrNumber, Sha
-from reconciler.model.observed import Candidate
+from reconciler.model.observed import Candidate, PullRequest
 from reconciler.model.ports import Change, Ports
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Action, Decision
@@ -36,6 +36,18 @@ class UpdateBranch(Action, frozen=True, kw_only=True):
         ):
             return None
         why = "the forge merges only what has it" if pull.lacks_base else "its checks ran without it"
+        return cls._of(job, pull, why)
+
+    @classmethod
+    def brings_a_fix(cls, job: Job) -> Decision:
+        """What was red on the base beneath it as well is tested on the base as it is, before anybody is told of it."""
+        pull, found = job.open_pull, job.offer.forge_verdict
+        if pull is None or not found.inherited or job.verdict or job.stack or pull.aside:
+            return None
+        return cls._of(job, pull, found.message) if isinstance(job.candidate, Candidate) else None
+
+    @classmethod
+    def _of(cls, job: Job, pull: PullRequest, why: str) -> UpdateBranch:
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
