@@ -708,6 +708,33 @@ def test_what_blocks_a_parent_blocks_below_it_as_the_real_one_says_and_not_by_do
     assert not {lowest, child, "x-3.1"} & ours and set(named) <= tasks.keys()
 
 
+@pytest.mark.parametrize("redirected", [False, True])
+@pytest.mark.parametrize(
+    "name", [REAL[0], *(pytest.param(n, marks=pytest.mark.slow) for n in ("bd-0.63", "bd-1.0", "bd"))]
+)
+def test_what_is_deferred_until_a_date_is_not_ready_before_it_as_the_real_one_says(
+    name: str, redirected: bool, tmp_path: Path
+) -> None:
+    base = database(tmp_path / "project", name)
+    free, later, past, closed = (base.make(title) for title in ("free", "later", "past", "closed"))
+    for task, date in ((later, "2100-01-01"), (past, "2020-01-01"), (closed, "2100-01-01")):
+        base.bd("update", task, f"--defer={date}")
+    base.bd("update", past, "--status=open")  # from 1.3 on a date sets another status
+    base.bd("close", closed)
+    if redirected:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        base.beads.rename(elsewhere / ".beads")
+        base.beads.mkdir()
+        (base.beads / "redirect").write_text(str(elsewhere / ".beads"))
+
+    tasks, theirs = base.tracker().tasks(), json.loads(base.bd("ready", "--json", "--limit", "0"))
+
+    ours = {task.id for task in graph.ready(tasks, datetime.now(UTC))}
+    assert ours == {str(each["id"]) for each in theirs} == {free, past}
+    assert tasks[later].defer_until == datetime(2100, 1, 1, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("name", [pytest.param("bd", marks=pytest.mark.slow)])
 def test_what_we_have_claimed_holds_no_lease_that_could_run_out_and_is_reclaimed_by_nobody(
     name: str, tmp_path: Path

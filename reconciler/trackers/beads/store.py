@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.trackers._records import Record
-from reconciler.trackers.beads import decoding
+from reconciler.trackers.beads import decoding, deferrals
 from reconciler.trackers.beads.program import Bd
 from reconciler.trackers.beads.versions import Can
 
@@ -23,9 +23,11 @@ def everything(bd: Bd) -> list[Record]:
         if found:
             raise _not_an_answer("export", "nothing")
     try:
-        return decoding.exported(finished.out)
+        exported = decoding.exported(finished.out)
     except decoding.Unreadable as error:
         raise _not_an_answer("export", error) from error
+    until = deferrals.of_rows(bd.beads)
+    return deferrals.added(exported, _deferred(bd) if until is None else until)
 
 
 def some(bd: Bd, ids: Iterable[TaskId]) -> list[Record]:
@@ -42,6 +44,20 @@ def prefix(bd: Bd) -> str:
     except decoding.Unreadable as error:
         raise _not_an_answer("config", error) from error
     return str(data.get("value") or "") if isinstance(data, dict) else ""
+
+
+def _deferred(bd: Bd) -> dict[str, str]:
+    """The deferred tasks by id, each with its date: one process more where there are none, two where there are some."""
+    if not bd.program().can(Can.DEFER):
+        return {}
+    ids = sorted(str(record["id"]) for record in _listed(bd, "--deferred"))
+    if not ids:
+        return {}
+    try:
+        shown = decoding.records(bd.read("show", *ids, "--json").out)
+    except decoding.Unreadable as error:
+        raise _not_an_answer("show", error) from error
+    return {str(record["id"]): str(until) for record in shown if (until := record.get("defer_until"))}
 
 
 def _listed(bd: Bd, *options: str) -> list[Record]:

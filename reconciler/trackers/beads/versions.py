@@ -24,6 +24,7 @@ class Can(StrEnum):
     LIST_HIDDEN = "list shows gates and templates too"
     LIST_INFRA = "list shows messages and the like too"
     LIST_NEEDS_FLAT = "list prints a tree unless it is informed not to"
+    DEFER = "a task can be deferred until a date"
     FORCE_CLOSE = "close takes --force"
     SESSION = "close takes --session"
     OWN_LABELS = "create can leave the labels of the parent to the parent"
@@ -37,6 +38,7 @@ _SINCE: dict[Can, Version] = {
     Can.LIST_HIDDEN: (0, 43, 0),
     Can.LIST_INFRA: (1, 0, 5),
     Can.LIST_NEEDS_FLAT: (0, 59, 0),
+    Can.DEFER: (0, 43, 0),
     Can.FORCE_CLOSE: (0, 30, 6),
     Can.SESSION: (0, 43, 0),
     Can.OWN_LABELS: (0, 57, 0),
