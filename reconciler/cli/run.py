@@ -85,10 +85,9 @@ def _scope(site: Site, asked: Asked) -> RunScope:
     found = group_tasks(Desired(epics=recorded), site.tracker.prefix(), tasks, index)
     names, covered = _covering([epic_tasks for epic_tasks in found if not epic_tasks.spec.made_up], wanted, asked.epic)
     if covered and asked.agent:
-        whose = ", ".join(sorted(names))
-        raise UsageError(
-            f"the manifest {whose} names the agent of these tasks", hint="change it there, and leave --agent out"
-        )
+        theirs = sorted(names or {each.spec.name for each in found if not each.spec.made_up})
+        whose = f"the manifest {theirs[0]} names" if len(theirs) == 1 else f"the manifests {', '.join(theirs)} name"
+        raise UsageError(f"{whose} the agent of these tasks", hint="change it there, and leave --agent out")
     made = None if covered else made_up(site, asked, recorded)
     keep = frozenset({made.name} if made else ())
     earlier = [epic_tasks for epic_tasks in found if epic_tasks.spec.made_up and epic_tasks.spec.name not in keep]

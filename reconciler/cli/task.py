@@ -22,7 +22,16 @@ from reconciler.render import safe
 from reconciler.render.table import Row, Rows
 from reconciler.wiring import Site
 
-PRIORITY = click.IntRange(0, 4)
+
+class _Priority(click.IntRange):
+    """0 to 4, also as `bd` shows it: P0 to P4."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number: Any = value.removeprefix("P") if isinstance(value, str) else value
+        return super().convert(number, param, ctx)
+
+
+PRIORITY = _Priority(0, 4)
 
 
 @click.group("task", context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,11 +45,11 @@ def task_command() -> None:
 @task_command.command("create")
 @click.argument("title")
 @click.option("--parent", default=None, help="The epic that it belongs to")
-@click.option("--type", "kind", default="task", show_default=True, help="task, epic, bug, feature or chore")
+@click.option("-t", "--type", "kind", default="task", show_default=True, help="task, epic, bug, feature or chore")
 @click.option("-p", "--priority", type=PRIORITY, default=2, show_default=True, help="0 goes first, 4 last")
 @click.option("-d", "--description", default="", help="What is to be done")
 @click.option("--acceptance", default="", help="What must be true when it is done")
-@click.option("-l", "--label", "labels", multiple=True, help="A label; can be repeated")
+@click.option("-l", "--label", "--labels", "labels", multiple=True, help="Labels, by commas; can be repeated")
 @common
 def create(
     title: str, parent: str | None, kind: str, priority: int, description: str, acceptance: str,
@@ -57,7 +66,7 @@ def create(
             description=description,
             acceptance=acceptance,
             priority=priority,
-            labels=frozenset(labels),
+            labels=frozenset(label for text in labels for each in text.split(",") if (label := each.strip())),
             parent=above,
         )
     )
@@ -65,7 +74,7 @@ def create(
 
 
 @task_command.command("list")
-@click.option("--status", default=None, help="Only tasks of this status")
+@click.option("-s", "--status", default=None, help="Only tasks of this status")
 @click.option("--all", "everything", is_flag=True, help="Closed ones too")
 @common
 def list_tasks(status: str | None, everything: bool, out: Output) -> int:
@@ -96,7 +105,7 @@ def show(id: str, out: Output) -> int:
 
 @task_command.command("close")
 @click.argument("id")
-@click.option("--reason", default="Closed", show_default=True, help="Why")
+@click.option("-r", "--reason", default="Closed", show_default=True, help="Why")
 @common
 def close(id: str, reason: str, out: Output) -> int:
     """Close a task."""
@@ -109,8 +118,8 @@ def close(id: str, reason: str, out: Output) -> int:
 
 @task_command.command("update")
 @click.argument("id")
-@click.option("--status", default=None, help="open, in_progress, blocked, deferred or closed")
-@click.option("--assignee", default=None, help="Who it is assigned to; '' for nobody")
+@click.option("-s", "--status", default=None, help="open, in_progress, blocked, deferred or closed")
+@click.option("-a", "--assignee", default=None, help="Who it is assigned to; '' for nobody")
 @click.option("--title", default=None, help="One line")
 @click.option("--add-label", "add", multiple=True, help="A label to add")
 @click.option("--remove-label", "remove", multiple=True, help="A label to remove")

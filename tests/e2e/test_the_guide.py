@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -112,6 +113,24 @@ def test_one_worker_and_the_merger_need_nothing_else(shell: Shell) -> None:
     assert "OpenPullRequest" in preview and "run 'reconcile merge' to do this" in preview
     assert closed(shell, task) and landed(shell) == ["Alone", "Begin"]
     assert "Nothing left to merge" in shell.type("just merger")
+
+
+def test_tasks_are_written_as_with_bd_in_the_short_words_too(shell: Shell) -> None:
+    epic = json.loads(shell.type("reconcile task create 'Feature X' -t epic -p P0 -l ui,docs --json"))
+    task = json.loads(shell.type(f"reconcile task create Lexer --parent {epic['id']} --labels ui -l tests --json"))
+
+    assert (epic["issue_type"], epic["priority"], sorted(epic["labels"])) == ("epic", 0, ["docs", "ui"])
+    assert sorted(task["labels"]) == ["tests", "ui"]
+    shell.type(f"reconcile task update {task['id']} -s blocked -a ann")
+    assert task["id"] in shell.type("reconcile task list -s blocked")
+    shell.type(f"reconcile task close {task['id']} -r 'Not needed'")
+    assert shell.task(task["id"])["close_reason"] == "Not needed"
+
+
+def test_whose_agent_it_is_that_a_run_can_not_change_is_said_by_name_when_all_is_done_too(shell: Shell) -> None:
+    shell.reconcile("apply", "--wait", "-f", str(shell.manifest(tasks=[{"key": "a", "title": "A"}])))
+
+    assert "the manifest work names the agent" in shell.type("reconcile run --agent 'sh work.sh' --dry-run", code=2)
 
 
 def test_an_epic_has_a_shorthand_and_an_unknown_one_is_refused(shell: Shell) -> None:
