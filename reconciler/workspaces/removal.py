@@ -48,6 +48,7 @@ class Removals(Struct, frozen=True, kw_only=True):
             self._take_away(task, found, saved, lock)
         with self.git.writing():
             self.register.forget(found.entries)
+        snapshot.forget(self.git, task)
         return saved.salvage
 
     def _take_away(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> None:

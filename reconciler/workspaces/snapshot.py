@@ -85,6 +85,13 @@ def sight(git: Git, work: Work, lock: int) -> Sight:
     return index.look(index.listing()) if os.path.lexists(work.place) else Sight()
 
 
+def forget(git: Git, task: TaskId) -> None:
+    """Take away what the worktree of a task was looked at with; the next look makes it anew."""
+    path = _index_of(git, task)
+    for each in (path, path.with_name(f"{path.name}.lock")):
+        each.unlink(missing_ok=True)
+
+
 def ignored(git: Git, work: Work, lock: int) -> tuple[int, int]:
     """How many files of a worktree git ignores, and their size in bytes: what goes with it when it is removed."""
     index = _Index(git, work, lock)
@@ -92,6 +99,10 @@ def ignored(git: Git, work: Work, lock: int) -> tuple[int, int]:
     paths = index.listed("--others", "--ignored", "--exclude-standard")
     sizes = [os.lstat(work.place / path).st_size for path in paths if os.path.lexists(work.place / path)]
     return len(sizes), sum(sizes)
+
+
+def _index_of(git: Git, task: TaskId) -> Path:
+    return git.repository.state / "indexes" / task
 
 
 class _Listing(Struct):
@@ -119,13 +130,12 @@ class _Index:
         self._git = git
         self._work = work
         self._lock = lock
-        self._path = git.repository.state / "indexes" / work.task
+        self._path = _index_of(git, work.task)
 
     def load(self) -> bool:
         """Fill it from the commit that the work started from; False where git can't."""
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
-        for left_over in (self._path, self._path.with_name(f"{self._path.name}.lock")):
-            left_over.unlink(missing_ok=True)
+        forget(self._git, self._work.task)
         try:
             self._run("read-tree", self._work.start or "--empty", inside=False)
         except UnusableTree:  # nothing of it stands on disk; what does is saved as if it were all new

@@ -1002,6 +1002,15 @@ def test_a_clean_worktree_is_removed_without_a_trace_and_its_branch_stays(repo, 
     assert repo.refs()["refs/heads/agent/x-1"] == repo.head()
 
 
+def test_what_a_worktree_was_looked_at_with_goes_with_it(repo, spaces, spec, root):
+    tree = spaces.create(TASK, spec, repo.head())
+    (Path(tree.path) / "new.txt").write_text("new")
+    spaces.remove(TASK, Venue(root=root))
+
+    assert repo.refs("refs/reconcile/salvage")
+    assert list((repo.path / ".git/reconcile/indexes").iterdir()) == []
+
+
 def test_read_only_folders_do_not_stop_a_removal(repo, spaces, spec, root):
     place = Path(spaces.create(TASK, spec, repo.head()).path)
     repo.write({"cache.o/mod/file": "x"}, where=place)
