@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError, TemporaryError
-from reconciler.model.names import RunId, TaskId
+from reconciler.model.names import RunId, TaskId, remote_key
 from reconciler.model.observed import Run, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 from reconciler.runners.local import LocalRunner
 from reconciler.system import refused
 from reconciler.system.late import late
@@ -58,6 +59,12 @@ class AnyRunner(LocalRunner):
         found, now = super().runs(open_tasks), datetime.now(UTC)
         notes = {run: note for run, note in self.remote.notes.items() if run in found and found[run].alive}
         return {**found, **{run: note.on(found[run], now) for run, note in notes.items()}}
+
+    def prompt_path(self, run: RunId, at: Venue) -> str:
+        """The file that holds a run's prompt, once it is started; elsewhere it is on its node."""
+        if at.local:
+            return super().prompt_path(run, at)
+        return f"{self._work.run_folder(at, remote_key(run, self._work.us), run.n)}/prompt"
 
     def missing(self, spec: EpicSpec) -> str | None:
         """Why this manifest's agent can't be started here; what a node has is known there alone."""

@@ -70,6 +70,13 @@ def test_what_a_run_commits_and_what_it_does_not_comes_back_and_nothing_stays_on
     assert nodes.repo.git("for-each-ref", "--format=%(refname)", cwd=nodes.remote) == "refs/reconcile/run/x-1"
 
 
+def test_an_agent_on_a_node_finds_its_prompt_where_its_command_line_says_that_it_is(nodes: Nodes):
+    where = nodes.runner.prompt_path(RunId(RunKind.WORK, "x-1", 1), nodes.venue)
+    steps = (("/bin/sh", "-c", 'test "$1" = "$RECONCILE_PROMPT" && echo "told: $(cat "$1")"', "sh", where),)
+    seen = nodes.over(run := nodes.start("x-1", steps=steps))
+    assert seen.exit and seen.exit.well and "told: Do x-1." in nodes.runner.log_tail(run)
+
+
 def test_a_courier_that_is_killed_with_a_lock_keeps_nobody_out_and_the_next_one_clears_it_away(tmp_path: Path):
     lock, wake = courier.lock_of(str(tmp_path), "x-1", "1"), tmp_path / "runs/wake"
     for step in range(100):
