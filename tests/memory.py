@@ -481,6 +481,9 @@ class World:
     def archive(self, open_tasks: object) -> None:
         pass
 
+    def venue(self, run: RunId) -> Venue:
+        return Venue()
+
     def prompt_path(self, run: RunId, at: Venue) -> str:
         return f"/runs/{run}/prompt"
 

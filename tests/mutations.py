@@ -1109,7 +1109,7 @@ BREAKS = (
     Break(
         "agents start together where there is room for one",
         "reconciler/planning/scheduling.py",
-        "            room.promise(job.spec)\n",
+        "            room.promise(spec)\n",
         "",
         "tests/test_plans.py",
     ),

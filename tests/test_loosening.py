@@ -126,7 +126,6 @@ _CODE = {
     "opensPullRequest": "opens_pull_request",
     "resources.memory": "memory",
     "resources.disk": "disk",
-    "agent.runner": "options",
     "requiredChecks": "required_checks",
     "reviewBots": "review_bots",
     "reviewRounds": "review_rounds",

@@ -394,6 +394,39 @@ def test_who_runs_agents_elsewhere_gets_what_was_not_said_and_the_remote_of_the_
     assert spec.venue == spec.runner and spec.checks_venue.local
 
 
+def test_the_runners_of_the_guide_are_taken_as_they_stand_there(home):
+    guide = (Path(__file__).parents[1] / "docs/machines.md").read_text("utf-8")
+    (agent,) = (block.partition("```")[0] for block in guide.split("```yaml\n") if block.startswith("agent:"))
+    text = HEAD + "  runner: {kind: slurm, remote: /srv/r.git}\n  " + agent.replace("\n", "\n  ")
+    (spec,) = manifest.load(["-"], stdin=text, cwd=home, locate=lambda path: Located(main=home, default_base="main"))
+    assert [at.kind for at in spec.venues] == ["slurm", "slurm", "ssh", "local"]
+
+
+def test_other_runners_of_a_manifest_are_reached_as_its_own_is_unless_they_say_otherwise(home):
+    located = Located(main=home, default_base="main", remote={"main": "ssh://ctl/srv/app.git"}.get)
+    overrides = (
+        "{match: {labels: [gpu]}, runner: {options: [--gres=gpu:1]}}",
+        "{match: {labels: [big]}, runner: {kind: ssh, hosts: [h1]}}",
+        "{match: {labels: [near]}, runner: local}",
+        "{match: {labels: [far]}, runner: {kind: slurm, remote: /srv/far.git}}",
+    )
+    text = with_agent(f"runner: slurm, overrides: [{', '.join(overrides)}]").replace(
+        "  agent:",
+        "  runner: {kind: ssh, hosts: [h0], remote: /srv/nodes.git}\n  mergePolicy: {runner: slurm}\n  agent:",
+    )
+    (spec,) = manifest.load(["-"], stdin=text, cwd=home, locate=lambda path: located)
+    placed = {label: spec.venue_for((label,)) for label in ("", "gpu", "big", "near", "far")}
+    assert [(at.kind, at.remote, at.options) for at in placed.values()] == [
+        ("slurm", "/srv/nodes.git", ()),
+        ("slurm", "/srv/nodes.git", ("--gres=gpu:1",)),
+        ("ssh", "/srv/nodes.git", ()),
+        ("local", "", ()),
+        ("slurm", "/srv/far.git", ()),
+    ]
+    assert spec.venues == tuple(placed.values()) and spec.tests_venue.remote == "/srv/nodes.git"
+    assert [spec.placed((label,)).venue for label in placed] == list(placed.values())
+
+
 # --- what is said --------------------------------------------------------------------------------------------
 
 
@@ -454,6 +487,30 @@ def test_what_is_not_there_yet_is_refused_rather_than_ignored(refused, text):
             "spec.agent: runner and overrides hold options of Slurm, and agents run elsewhere",
         ),
         (with_agent("runner: {options: [--mem=4G]}"), "spec.agent: runner and overrides hold options of Slurm"),
+        (with_agent("runner: {}"), "spec.agent.runner: says nothing; allowed: options for Slurm, or another runner"),
+        (with_agent("runner: {hosts: [a]}"), "spec.agent.runner: hosts is of a runner whose kind is missing"),
+        (with_agent("runner: {kind: ssh}"), "spec.agent.runner: hosts is missing; kind ssh"),
+        (with_agent("runner: {kind: local, sync: 1m}"), "spec.agent.runner: sync is for runs on other machines"),
+        (
+            with_agent("runner: slurm"),
+            "spec.agent.runner.remote: is missing, and the repository has no remote for main",
+        ),
+        (
+            with_agent("overrides: [{match: {labels: [a]}, runner: slurm}]"),
+            r"spec.agent.overrides\[0\].runner.remote: is missing",
+        ),
+        (
+            with_agent("overrides: [{match: {labels: [a]}, runner: {kind: slurm, remote: /srv/r.git}}]")
+            + "  worktrees: {copy: [.env]}\n",
+            "spec.worktrees.copy: copies files of this machine, which no node has",
+        ),
+        (
+            with_agent(
+                "runner: {kind: ssh, hosts: [h], remote: /srv/r.git},"
+                " overrides: [{match: {labels: [a]}, runner: {options: [--mem=4G]}}]"
+            ),
+            "spec.agent: runner and overrides hold options of Slurm, and agents run elsewhere",
+        ),
         (with_agent("runner: {options: [--hold]}"), r"spec.agent.runner.options\[0\]: '--hold' can't be given"),
         (with_spec("tracker: bd"), "spec.tracker: expected auto, jsonl or beads, got"),
         (with_spec("forge: gitlab"), "spec.forge: expected auto, local or github, got"),

@@ -238,8 +238,7 @@ def _epic(**said: Any) -> EpicSpec:
     if "budget" in said:
         said["budget"] = Budget(**said["budget"])
     if "runner" in said:
-        at = _tuples(said["runner"])
-        said["runner"] = Venue(**at | {"kind": VenueKind(at["kind"])})
+        said["runner"] = _placing(said["runner"])
     for name in ("agent", "reviewer"):
         if isinstance(agent := said.get(name), dict):
             said[name] = _agent(**agent)
@@ -255,8 +254,20 @@ def _review(said: str | Mapping[str, str]) -> ReviewByRisk:
 def _agent(**said: Any) -> dict[str, Any]:
     if "kind" in said:
         said["kind"] = AgentKind.of(said["kind"])
-    said["overrides"] = tuple(Override(**_tuples(each)) for each in said.get("overrides", ()))
-    return _tuples(said)
+    said["overrides"] = tuple(Override(**_placed(each)) for each in said.get("overrides", ()))
+    return _placed(said)
+
+
+def _placed(said: Mapping[str, Any]) -> dict[str, Any]:
+    by = {"runner": _placing(said["runner"])} if "runner" in said else {}
+    return {**_tuples(said), **by}
+
+
+def _placing(said: Any) -> Venue | tuple[str, ...]:
+    """Where something is worked on, or with which options."""
+    if said == "local":
+        return Venue()
+    return Venue(**_tuples(said) | {"kind": VenueKind(said["kind"])}) if "kind" in said else tuple(said["options"])
 
 
 def _around(world: dict[str, Any], made: _World) -> dict[str, Any]:

@@ -61,7 +61,14 @@ FULL = EpicSpec(
         kind=AgentKind.CLAUDE,
         argv=("sh", "-c", "y"),
         model="opus",
-        overrides=(Override(labels=("ui", "no"), model="1e3"), Override(labels=("gpu",), options=("--gres=gpu:1",))),
+        overrides=(
+            Override(labels=("ui", "no"), model="1e3"),
+            Override(labels=("gpu",), runner=("--gres=gpu:1",)),
+            Override(
+                labels=("big",), runner=Venue(kind=VenueKind.SSH, remote="/srv/r.git", scratch="/s", hosts=("h1",))
+            ),
+            Override(labels=("near",), runner=Venue()),
+        ),
         prompt="/srv/shop/p.md",
         env={"no": "2001-01-01"},
         pass_env=("A_TOKEN",),
@@ -73,7 +80,7 @@ FULL = EpicSpec(
         opens_pull_request=True,
         memory=2 << 30,
         disk=0,
-        options=("--mem=4G",),
+        runner=Venue(kind=VenueKind.SLURM, remote="/srv/r.git", scratch="/s", options=("--mem=4G",)),
     ),
     reviewer=AgentSpec(kind=AgentKind.CLAUDE, model="large"),
     worktrees=WorktreeSpec(root="/srv/trees", copy=(".env",), setup=("npm ci",), sparse=("src",)),
@@ -206,13 +213,13 @@ def test_the_file_is_a_manifest_that_people_can_read(kept, state):
 
 
 def test_what_is_recorded_can_be_applied_again_once_its_empty_fields_are_left_out(kept, state, tmp_path):
-    few = FULL.agent.overrides[:1]
-    agent = replace(FULL.agent, prompt=None, argv=(), opens_pull_request=False, overrides=few, options=None)
+    agent = replace(FULL.agent, prompt=None, argv=(), opens_pull_request=False)
     alone = WorktreeSpec(root="/srv/trees", setup=("npm ci",))
     made = kept.record(replace(FULL, agent=agent, worktrees=alone, stack=False))
     spec = yaml.safe_load((state / "manifests" / "x.yaml").read_text())["spec"]
     for agent in (spec["agent"], spec["reviewer"]):
-        del agent["prompt"], agent["runner"]
+        del agent["prompt"]
+    del spec["reviewer"]["runner"]
     document = {"apiVersion": "reconcile/v1", "kind": "Epic", "metadata": {"name": "x"}, "spec": spec}
 
     # Double quotes for every text: plain YAML writers leave some words bare that mean two things.

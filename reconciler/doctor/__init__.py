@@ -56,7 +56,7 @@ def _probes(scene: Scene, nodes: bool) -> Iterator[Probe]:
     if scene.site:
         for part in (repository, records, worktrees):
             yield from part.probes(scene, scene.site)
-        if not all(spec.venue.local and spec.tests_venue.local for spec in scene.epics):
+        if not all(at.local for spec in scene.epics for at in (*spec.venues, spec.tests_venue)):
             yield from late("reconciler.doctor.machines").probes(scene, scene.site, nodes=nodes)
 
 

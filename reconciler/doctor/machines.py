@@ -16,7 +16,8 @@ from reconciler.doctor.scene import Scene
 from reconciler.git import committed_files, refs
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ReconcileError
-from reconciler.model.venue import Venue
+from reconciler.model.values import replace
+from reconciler.model.venue import Venue, VenueKind
 from reconciler.runners._engines import Fitness
 from reconciler.runners.remote import engine_of
 from reconciler.wiring import Site
@@ -28,14 +29,19 @@ NODES_S = 60.0
 
 def probes(scene: Scene, site: Site, *, nodes: bool) -> Iterator[Probe]:
     """Nothing where all runs here."""
-    first: dict[Venue, EpicSpec] = {}
+    first: dict[Venue, tuple[Venue, EpicSpec]] = {}
     for spec in scene.epics:
-        for at in (spec.venue, spec.tests_venue):
+        for at in (*spec.venues, spec.tests_venue):
             if not at.local:
-                first.setdefault(at, spec)
-    for at, spec in first.items():
+                # One Slurm has the same nodes, whichever options some tasks get.
+                same = replace(at, options=()) if at.kind is VenueKind.SLURM else at
+                first.setdefault(same, (at, spec))
+    remotes: set[str] = set()
+    for at, spec in first.values():
         yield Probe(name=f"runner {at.kind}", look=partial(_engine, scene, at))
-        yield Probe(name="runner remote", look=partial(_remote, site, at, spec.base))
+        if at.remote not in remotes:
+            yield Probe(name="runner remote", look=partial(_remote, site, at, spec.base))
+        remotes.add(at.remote)
         if nodes:
             yield Probe(name="node", look=partial(_nodes, scene, site, spec, at), limit_s=NODES_S)
 
@@ -45,7 +51,7 @@ def _engine(scene: Scene, at: Venue) -> Iterator[Diagnosis]:
 
 
 def _nodes(scene: Scene, site: Site, spec: EpicSpec, at: Venue) -> Iterator[Diagnosis]:
-    program = spec.agent.program if at == spec.venue else ""  # checks need whatever a shell finds
+    program = spec.agent.program if at in spec.venues else ""  # checks need whatever a shell finds
     if "/" in program and not program.startswith("/"):  # it comes with the checkout of a run
         yield from _in_the_tree(site, spec, program)
         program = ""

@@ -12,6 +12,7 @@ from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.observed import Base, Unknown
 from reconciler.model.ports import Ports
 from reconciler.model.values import replace
+from reconciler.model.venue import Venue
 from reconciler.planning import check_programs
 
 
@@ -23,7 +24,11 @@ def agent_missing(ports: Ports, spec: EpicSpec) -> str | None:
 
 def reviewers_missing(ports: Ports, desired: Desired) -> Mapping[str, str]:
     """The same of reviewers, by the manifests that ask for one."""
-    asking = (replace(spec, agent=spec.reviewing) for spec in desired.epics if spec.merge.reviewed_by_agents)
+    asking = (
+        replace(spec, agent=replace(spec.reviewing, runner=None, overrides=()), runner=Venue())  # they are here
+        for spec in desired.epics
+        if spec.merge.reviewed_by_agents
+    )
     return {spec.name: why for spec in asking if (why := agent_missing(ports, spec))}
 
 

@@ -73,7 +73,8 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     names = _base_names(desired, tasks, prefix, memo)
     look = Measured(ports, desired, _bases(ports, desired), names, memo)
     branches = look.branches()
-    trees = {at: ask(partial(ports.workspaces.worktrees, at, open_tasks)) for at in _venues(desired)}
+    left = known_or(ask(partial(_left, ports, work, open_tasks, branches)), ())
+    trees = {at: ask(partial(ports.workspaces.worktrees, at, open_tasks)) for at in (*left, *_venues(desired))}
     worktrees = _worktrees(trees)
     landed = look.landed()
     landings = ask(
@@ -104,7 +105,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         occupants=_occupants(ports, work, worktrees),
         worktrees=worktrees,
         remotes={
-            s.name: seen.why for s in desired.epics if isinstance(seen := trees[s.venue], Unknown) and not s.venue.local
+            at.remote: seen.why for at in _venues(desired) if not at.local and isinstance(seen := trees[at], Unknown)
         },
         check_worktrees=_check_worktrees(ports, desired),
         branches=branches,
@@ -280,7 +281,23 @@ def _check_worktrees(ports: Ports, desired: Desired) -> Mapping[str, str]:
 
 
 def _venues(desired: Desired) -> Iterable[Venue]:
-    return dict.fromkeys(at for spec in desired.epics for at in (spec.venue, spec.checks_venue))
+    """Those on this machine last: where a task is at both, somebody can look at what stands there."""
+    every = dict.fromkeys(at for spec in desired.epics for at in (*spec.venues, spec.checks_venue))
+    return sorted(every, key=lambda at: at.local)
+
+
+def _left(
+    ports: Ports,
+    work: Mapping[TaskId, tuple[Run, ...]] | Unknown,
+    open_tasks: Iterable[TaskId],
+    branches: Mapping[TaskId, Branch] | Unknown,
+) -> Iterable[Venue]:
+    """Where tasks were worked on last, elsewhere: their manifest may have changed since, and what is there is still theirs."""
+    if isinstance(work, Unknown):
+        return ()
+    tasks = {*open_tasks, *(() if isinstance(branches, Unknown) else branches)}
+    last = (runs[-1] for task in tasks if (runs := work.get(task)))
+    return dict.fromkeys(ports.runner.venue(run.id) for run in last if run.where)
 
 
 def _checks_venues(desired: Desired) -> Iterable[Venue]:

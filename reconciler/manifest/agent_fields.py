@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from reconciler.manifest.durations import duration
-from reconciler.manifest.fields import INLINE, NAMED, Fields, WrongBelowError, form
-from reconciler.manifest.machines import wrong_options
+from reconciler.manifest.fields import INLINE, NAMED, Fields, form
+from reconciler.manifest.runner_fields import Placing
 from reconciler.manifest.texts import (
     Inside,
     Label,
-    Line,
     Model,
     Size,
     Span,
@@ -20,7 +19,6 @@ from reconciler.manifest.texts import (
     Variable,
 )
 from reconciler.model.agent_kinds import AgentKind
-from reconciler.model.venue import VenueKind
 
 
 class Backoff(Fields):
@@ -57,32 +55,17 @@ class Match(Fields):
     labels: list[Label] = Field(min_length=1, description="Those that carry all of these labels.", examples=[["ui"]])
 
 
-class OverrideRunner(Fields):
-    """How the engine is asked to place some tasks."""
-
-    options: list[Line] = Field(
-        description="What sbatch is given for them, instead of runner.options.",
-        examples=[["--gres=gpu:1", "--mem=16G"]],
-    )
-
-    @model_validator(mode="after")
-    def _takes_them(self) -> OverrideRunner:
-        if wrong := wrong_options(VenueKind.SLURM, self.options):
-            raise WrongBelowError(wrong[1], "options", wrong[0])
-        return self
-
-
 class OverrideFields(Fields):
-    """A model for some tasks, or where they are placed."""
+    """A model for some tasks, or where they are worked on."""
 
     match: Match = Field(description="Which tasks get it.", examples=[{"labels": ["ui"]}])
     model: Model | None = Field(
         default=None, description="Their model. Default: that of the others.", examples=["opus"]
     )
-    runner: OverrideRunner | None = Field(
+    runner: Placing | None = Field(
         default=None,
-        description="Of runner kind slurm: their options. Default: those of the others.",
-        examples=[{"options": ["--gres=gpu:1"]}],
+        description="Where they are worked on, or only their options of Slurm. Default: as the others.",
+        examples=[{"options": ["--gres=gpu:1"]}, {"kind": "ssh", "hosts": ["gpu1"]}],
     )
 
     @model_validator(mode="after")
@@ -113,7 +96,8 @@ class ProgramFields(Fields):
     )
     overrides: list[OverrideFields] = Field(
         default=[],
-        description="Models, and options of Slurm, for tasks with certain labels. The first that matches and names one is taken.",
+        description="Models, and where they are worked on, for tasks with certain labels. The first that matches and names one is "
+        "taken.",
         examples=[[{"match": {"labels": ["ui"]}, "model": "opus"}]],
     )
     prompt: Inside | None = Field(
@@ -172,10 +156,10 @@ class AgentFields(ProgramFields):
         examples=[True],
     )
 
-    runner: OverrideRunner | None = Field(
+    runner: Placing | None = Field(
         default=None,
-        description="Of runner kind slurm: how its runs are placed, also by a profile. Default: as runner.options say.",
-        examples=[{"options": ["--gres=gpu:1"]}],
+        description="Where its runs are, also by a profile, or only their options of Slurm. Default: as spec.runner says.",
+        examples=[{"options": ["--gres=gpu:1"]}, "slurm"],
     )
 
 

@@ -6,6 +6,8 @@ import posixpath
 import re
 from collections.abc import Sequence
 
+from reconciler.model.agent_spec import AgentSpec
+from reconciler.model.desired import EpicSpec
 from reconciler.model.venue import Venue, VenueKind
 
 LEASE_LEAST_S = 120.0
@@ -131,40 +133,39 @@ def wrong_lease(kind: str, sync_s: float, lease_s: float) -> str:
     return ""
 
 
-def unfit(
-    at: Venue,
-    *,
-    placed: bool,
-    max_agents: int,
-    copy: Sequence[str],
-    sparse: Sequence[str],
-    pushes: bool,
-    stack: bool,
-) -> tuple[tuple[str, ...], str] | None:
-    """The field of a manifest that does not go together with where it runs, and why; None where all do."""
-    if placed and at.kind is not VenueKind.SLURM:
+def unfit(spec: EpicSpec) -> tuple[tuple[str, ...], str] | None:
+    """The field of a manifest that does not go together with where its tasks are worked on, and why; None where all do."""
+    if _optioned(spec.agent, spec.runner):
         return (
             "agent",
         ), "runner and overrides hold options of Slurm, and agents run elsewhere; allowed with runner kind slurm"
-    if at.local:
+    if all(at.local for at in spec.venues):
         return None
-    if copy:
+    if spec.worktrees.copy:
         return (
             "worktrees",
             "copy",
         ), "copies files of this machine, which no node has; commit them, or set them up there"
-    if sparse:
+    if spec.worktrees.sparse:
         return ("worktrees", "sparse"), "is kept on this machine only, so far; leave it out, or let agents run here"
-    if stack:
+    if spec.stack:
         return ("stack",), "brings worktrees of this machine onto the base; leave it out, or let agents run here"
-    if pushes:
+    if spec.agent.opens_pull_request:
         return (
             ("agent", "opensPullRequest"),
             "lets an agent push by itself, which nobody could end where its node is cut off; leave it out",
         )
-    if at.hosts and max_agents > len(at.hosts) * at.per_host:
-        return ("maxAgents",), _more_than(max_agents, at)
+    at = spec.venue  # of others some tasks wait until there is room
+    if at.hosts and spec.max_agents > len(at.hosts) * at.per_host:
+        return ("maxAgents",), _more_than(spec.max_agents, at)
     return None
+
+
+def _optioned(agent: AgentSpec, usual: Venue) -> bool:
+    """True where options of Slurm are for what is placed by something else."""
+    most = agent.venue_for((), usual)
+    given = [(usual, agent.runner), *((most, each.runner) for each in agent.overrides)]
+    return any(isinstance(by, tuple) and at.kind is not VenueKind.SLURM for at, by in given)
 
 
 def too_many_checks(at: Venue, parallel: int | None) -> tuple[tuple[str, ...], str] | None:

@@ -63,7 +63,12 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
     fields["repository"] = str(located.main)
     fields["base"] = _base(fields["base"] or located.bases.get(epic.metadata.name), located)
     fields["runner"] = _runner(fields["runner"], fields["base"], located)
-    fields["mergePolicy"]["runner"] = _runner(fields["mergePolicy"]["runner"], fields["base"], located, "mergePolicy")
+    known = _remote_of(fields["runner"])
+    fields["mergePolicy"]["runner"] = _runner(
+        fields["mergePolicy"]["runner"], fields["base"], located, "mergePolicy", known=known
+    )
+    for name in ("agent", "reviewer"):
+        _place(name, fields[name], fields["runner"], fields["base"], located)
     fields["worktrees"]["root"] = _root(fields["worktrees"]["root"], located.main)
     for name in ("agent", "reviewer"):
         if agent := fields[name]:
@@ -74,15 +79,7 @@ def resolved(epic: Epic, around: Surroundings) -> EpicSpec:
             _measurable(f"{who} of kind {each.kind}", each, spec.budget)
     _reviewable(spec)
     _stageable(spec)
-    if wrong := machines.unfit(
-        spec.runner,
-        placed=spec.agent.options is not None or any(each.options is not None for each in spec.agent.overrides),
-        max_agents=spec.max_agents,
-        copy=spec.worktrees.copy,
-        sparse=spec.worktrees.sparse,
-        pushes=spec.agent.opens_pull_request,
-        stack=spec.stack,
-    ) or machines.too_many_checks(spec.merge.runner, spec.merge.parallel):
+    if wrong := machines.unfit(spec) or machines.too_many_checks(spec.merge.runner, spec.merge.parallel):
         raise WrongError(("spec", *wrong[0]), wrong[1])
     return spec
 
@@ -93,7 +90,26 @@ def _labelled(task: dict[str, Any]) -> dict[str, Any]:
     return {**task, "labels": list(dict.fromkeys((*task["labels"], *paths)))}
 
 
-def _runner(fields: str | dict[str, Any], base: str, located: Located, *below: str) -> str | dict[str, Any]:
+def _place(name: str, agent: dict[str, Any] | None, usual: str | dict[str, Any], base: str, located: Located) -> None:
+    """Complete the runners that an agent and its overrides name: they are reached by the remote of the manifest's, unless they
+    say otherwise. Options alone stay as they are."""
+    known = _remote_of(usual)
+    each = enumerate(agent["overrides"]) if agent else ()
+    for holder, below in ((agent, (name,)), *((part, (name, "overrides", n)) for n, part in each)):
+        by = holder and holder.get("runner")
+        if holder and isinstance(by, dict) and by.get("kind") is None:
+            holder["runner"] = {"options": by["options"]}
+        elif holder and by:
+            holder["runner"] = _runner(by, base, located, *below, known=known)
+
+
+def _remote_of(runner: str | dict[str, Any]) -> str:
+    return "" if isinstance(runner, str) else str(runner["remote"])
+
+
+def _runner(
+    fields: str | dict[str, Any], base: str, located: Located, *below: str | int, known: str = ""
+) -> str | dict[str, Any]:
     """Where agents, or checks, run, with the remote by which they are reached. `below`: where in the manifest that stands."""
     if isinstance(fields, str):
         if fields == VenueKind.LOCAL:
@@ -101,7 +117,7 @@ def _runner(fields: str | dict[str, Any], base: str, located: Located, *below: s
         fields = _plain(RunnerFields(kind=VenueKind(fields)))
     if fields["kind"] == VenueKind.LOCAL:
         return str(VenueKind.LOCAL)
-    remote = fields["remote"] or located.remote(base)
+    remote = fields["remote"] or known or located.remote(base)
     where = ("spec", *below, "runner", "remote")
     if not remote:
         what = (

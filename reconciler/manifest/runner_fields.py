@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic.alias_generators import to_camel
@@ -28,7 +28,8 @@ class RunnerFields(Fields):
     )
     remote: Line | None = Field(
         default=None,
-        description="A git repository that the nodes and this machine can push to. Default: the remote of the base.",
+        description="A git repository that the nodes and this machine can push to. Default: that of spec.runner, else the remote of "
+        "the base.",
         examples=["ssh://ctl/srv/app.git"],
     )
     scratch: Line = Field(
@@ -59,7 +60,11 @@ class RunnerFields(Fields):
     per_host: int = Field(default=4, ge=1, le=1000, description="Of kind ssh: runs at once on each host.", examples=[2])
 
     @model_validator(mode="after")
-    def _holds_together(self) -> RunnerFields:
+    def _holds_together(self) -> Self:
+        self._expect_whole()
+        return self
+
+    def _expect_whole(self) -> None:
         given = self.model_fields_set - {"kind"}
         if self.kind is VenueKind.LOCAL and given:
             raise ValueError(
@@ -70,7 +75,7 @@ class RunnerFields(Fields):
         if self.kind in (VenueKind.SSH, VenueKind.HERE) and not self.hosts:
             raise ValueError(f"hosts is missing; kind {self.kind} needs to be told where agents may run")
         if self.kind is VenueKind.LOCAL:
-            return self
+            return
         if option := wrong_options(self.kind, self.options):
             raise WrongBelowError(option[1], "options", option[0])
         wrong = wrong_place(self.remote, self.scratch, self.hosts) or wrong_lease(
@@ -78,10 +83,37 @@ class RunnerFields(Fields):
         )
         if wrong:
             raise ValueError(wrong)
-        return self
 
 
 Runner = Annotated[
     Annotated[RunnerFields, Tag(INLINE)] | Annotated[Literal["local", "slurm"], Tag(NAMED)], Discriminator(form)
+]
+"""The fields, or the name of a kind that needs none."""
+
+
+class PlacingFields(RunnerFields):
+    """Where some tasks are worked on instead: another runner, by its kind, or that of the others with other options."""
+
+    kind: Annotated[VenueKind, Field(strict=False)] | None = Field(  # type: ignore[assignment]
+        default=None,
+        description="As in spec.runner. Default: that one, which is Slurm then, and nothing but options stands here.",
+        examples=["ssh"],
+    )
+
+    def _expect_whole(self) -> None:
+        if self.kind is not None:
+            super()._expect_whole()
+        elif given := self.model_fields_set - {"options"}:
+            raise ValueError(
+                f"{to_camel(min(given))} is of a runner whose kind is missing; without one, allowed: options"
+            )
+        elif "options" not in self.model_fields_set:
+            raise ValueError("says nothing; allowed: options for Slurm, or another runner with its kind")
+        elif wrong := wrong_options(VenueKind.SLURM, self.options):
+            raise WrongBelowError(wrong[1], "options", wrong[0])
+
+
+Placing = Annotated[
+    Annotated[PlacingFields, Tag(INLINE)] | Annotated[Literal["local", "slurm"], Tag(NAMED)], Discriminator(form)
 ]
 """The fields, or the name of a kind that needs none."""

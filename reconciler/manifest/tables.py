@@ -87,7 +87,7 @@ def _check_written(check: Check) -> str | dict[str, Any]:
 
 def _without_none(plain: dict[str, Any]) -> dict[str, Any]:
     """Without what it does not say: what is recorded can be applied again."""
-    return {key: value for key, value in plain.items() if value not in (None, {"options": None})}
+    return {key: value for key, value in plain.items() if value is not None}
 
 
 def _venue_written(at: Venue) -> dict[str, Any]:
@@ -131,18 +131,47 @@ TASK: Table = {
     "labels": ("labels", TEXTS, never),
     "depends_on": ("dependsOn", TEXTS, never),
 }
+_RUNNER: Table = {
+    "kind": ("kind", one_of(VenueKind), always),
+    "remote": ("remote", TEXT, always),
+    "scratch": ("scratch", TEXT, always),
+    "sync_s": ("sync", SECONDS, always),
+    "lease_s": ("lease", SECONDS, always),
+    "options": ("options", TEXTS, always),
+    "hosts": ("hosts", later(TEXTS, ()), always),
+    "per_host": ("perHost", later(COUNT, 4), always),
+}
+_WHERE = Kind(
+    lambda value: Venue() if value == VenueKind.LOCAL else Venue(**values(_RUNNER, value)),
+    # Without what its kind does not know: what is recorded can be applied again.
+    lambda at: str(at.kind) if at.local else _venue_written(at),
+)
+
+
+def _placing(value: Any) -> Venue | tuple[str, ...] | None:
+    """Another runner, or options alone."""
+    if value is None:
+        return None
+    options = isinstance(value, dict) and "kind" not in value
+    read: Venue | tuple[str, ...] = TEXTS.read(value["options"]) if options else _WHERE.read(value)
+    return read
+
+
+def _placing_written(by: Venue | tuple[str, ...] | None) -> Any:
+    if by is None:
+        return None
+    return _WHERE.write(by) if isinstance(by, Venue) else {"options": list(by)}
+
+
+_PLACED = Kind(_placing, _placing_written)
 _OVERRIDE: Table = {
     "labels": ("match.labels", TEXTS, never),
     "model": ("model", later(or_none(TEXT), None), never),
-    "options": ("runner.options", later(or_none(TEXTS), None), never),
+    "runner": ("runner", later(_PLACED, None), never),
 }
 _OVERRIDES = Kind(
     lambda value: tuple(Override(**values(_OVERRIDE, each)) for each in exactly(list)(value)),
     lambda overrides: [_without_none(plain_of(_OVERRIDE, each)) for each in overrides],
-)
-_PLACED = Kind(
-    lambda value: None if value is None else TEXTS.read(exactly(dict)(value)["options"]),
-    lambda options: None if options is None else {"options": list(options)},
 )
 _AGENT: Table = {
     "kind": ("kind", one_of(AgentKind), always),
@@ -160,7 +189,7 @@ _AGENT: Table = {
     "opens_pull_request": ("opensPullRequest", later(SWITCH, False), turned_on),
     "memory": ("resources.memory", later(SIZE, None), asks_less),
     "disk": ("resources.disk", later(SIZE, None), asks_less),
-    "options": ("runner", later(_PLACED, None), always),
+    "runner": ("runner", later(_PLACED, None), always),
 }
 _WORKTREES: Table = {
     "root": ("root", ABSOLUTE, always),
@@ -168,21 +197,6 @@ _WORKTREES: Table = {
     "setup": ("setup", TEXTS, always),
     "sparse": ("sparse", TEXTS, never),
 }
-_RUNNER: Table = {
-    "kind": ("kind", one_of(VenueKind), always),
-    "remote": ("remote", TEXT, always),
-    "scratch": ("scratch", TEXT, always),
-    "sync_s": ("sync", SECONDS, always),
-    "lease_s": ("lease", SECONDS, always),
-    "options": ("options", TEXTS, always),
-    "hosts": ("hosts", later(TEXTS, ()), always),
-    "per_host": ("perHost", later(COUNT, 4), always),
-}
-_WHERE = Kind(
-    lambda value: Venue() if value == VenueKind.LOCAL else Venue(**values(_RUNNER, value)),
-    # Without what its kind does not know: what is recorded can be applied again.
-    lambda at: str(at.kind) if at.local else _venue_written(at),
-)
 _SCOPES = Kind(
     lambda value: tuple((KEY.read(name), TEXTS.read(globs)) for name, globs in exactly(dict)(value).items()),
     lambda scopes: {name: list(globs) for name, globs in scopes},

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -223,8 +223,25 @@ class EpicSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def venue(self) -> Venue:
-        """Where its tasks are worked on."""
-        return self.checks_venue if self.runner.local else self.runner
+        """Where its tasks are worked on, but for those whose labels say otherwise."""
+        return self._there(self.agent.venue_for((), self.runner))
+
+    def venue_for(self, labels: Collection[str]) -> Venue:
+        """Where a task with these labels is worked on."""
+        return self._there(self.agent.venue_for(labels, self.runner))
+
+    @property
+    def venues(self) -> tuple[Venue, ...]:
+        """Wherever its tasks may be worked on; `venue` is the first."""
+        return tuple(map(self._there, self.agent.venues(self.runner)))
+
+    def placed(self, labels: Collection[str]) -> EpicSpec:
+        """The same for a task with these labels: its `venue` is where that is worked on."""
+        at = self.venue_for(labels)
+        return self if at == self.venue else replace(self, runner=at, agent=replace(self.agent, runner=None))
+
+    def _there(self, at: Venue) -> Venue:
+        return self.checks_venue if at.local else at
 
     @property
     def checks_venue(self) -> Venue:

@@ -30,9 +30,9 @@ Source = Mapping[TaskId, tuple[Run, ...]] | Unknown
 Gate = tuple[Reason, str, datetime | None]
 
 
-def agent_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
-    """Why no agent of this manifest may start at all."""
-    if missing := observed.agents_missing.get(spec.name):
+def agent_gate(spec: EpicSpec, observed: Observed, *, here: bool = True) -> Gate | None:
+    """Why no agent of this manifest may start at all. `here`: on this machine; what others lack is not known."""
+    if here and (missing := observed.agents_missing.get(spec.name)):
         return Reason.AGENT_UNAVAILABLE, missing, None
     bounded = spec.budget.usd is not None or spec.budget.tokens is not None
     if bounded and (words := used_up(spec.budget, spend_of(spec, observed))):

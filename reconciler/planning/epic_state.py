@@ -16,6 +16,7 @@ from reconciler.planning.actions import Action, Waiting, guards, hindrances
 from reconciler.planning.agent_gate import Gate, no_reviewer
 from reconciler.planning.base_checks import broken
 from reconciler.planning.epic_tasks import EpicTasks
+from reconciler.planning.jobs import remotes_away
 
 
 def failing(
@@ -171,7 +172,7 @@ def unread(spec: EpicSpec, observed: Observed) -> Iterator[tuple[str, str]]:
     for name, source in sources.items():
         if isinstance(source, Unknown):
             yield name, source.why
-    if why := observed.remotes.get(spec.name):
+    if why := remotes_away(spec, observed):
         yield "worktrees", why
     if why := observed.trackers.get(spec.name):
         yield "tracker", why

@@ -231,7 +231,7 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
     @property
     def venue(self) -> Venue:
         """Where its worktree is, or is to be."""
-        return self.worktree.at if isinstance(self.worktree, Worktree) else self.spec.venue
+        return self.worktree.at if isinstance(self.worktree, Worktree) else self.spec.venue_for(self.task.labels)
 
     @property
     def phase(self) -> str | None:

@@ -33,7 +33,7 @@ def jobs(
 ) -> Iterator[Job]:
     """The jobs of one manifest, most urgent first; without closed tasks of which nothing is left."""
     spec, recall = epic_tasks.spec, recall or Recall[Any]()
-    hold = agent_gate(spec, observed)
+    holds = {local: agent_gate(spec, observed, here=local) for local in {at.local for at in spec.venues}}
     held_review = reviewer_gate(spec, observed) if spec.merge.reviewed_by_agents else None
     pulls = observed.pull_requests
     outages = frozenset() if isinstance(pulls, Unknown) else forge_checks.outages(pulls.values(), observed.at)
@@ -42,13 +42,16 @@ def jobs(
     checks_there, retried = proofs.base_checks(spec, observed), proofs.retried_at(spec, observed)
     base, base_tree = observed.bases.get(spec.base), observed.base_tree(spec.base)
     us = (observed.host, observed.tracker_folder)
-    remote = observed.remotes.get(spec.name)
-    recall.around(spec.name, (spec, us, base, base_tree, hold, checks_there, retried, outages, remote), observed)
+    remote = remotes_away(spec, observed)
+    recall.around(
+        spec.name, (spec, us, base, base_tree, holds, checks_there, retried, outages, observed.remotes), observed
+    )
     there = checks_there if isinstance(checks_there, Unknown) else checks_there[0] if checks_there else ()
     made = partial(
         _job, spec=spec, observed=observed, base_checks=there, retried_at=retried, outages=outages, owned_by=None
     )
-    stacks = spec.stack and spec.venue.local
+    stacks = spec.stack and all(at.local for at in spec.venues)
+    (hold, *_) = holds.values()
     mine = {task.id: task for task in epic_tasks.members}
     mine |= {id: index.graph[id] for id in owned.keys() - mine.keys() if owned[id] == spec.name}
     above = epic_tasks.epic.id if epic_tasks.epic else None
@@ -90,7 +93,7 @@ def jobs(
             upon=upon,
             beneath=_of(observed.stacks, TaskId(below[0])) if len(below) == len(blocked_by) == 1 else None,
             put_off=put_off,
-            agent_gate=hold,
+            agent_gate=holds[spec.venue_for(task.labels).local] if len(holds) > 1 else hold,
             reviewer_gate=held_review,
             owned_by=owner,
             epic=epic,
@@ -174,7 +177,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         runs=_of(observed.runs, id) or (),
         since=observed.since.get(id),
         occupant=_of(observed.occupants, id),
-        worktree=Unknown(away) if (away := observed.remotes.get(spec.name)) else _of(observed.worktrees, id),
+        worktree=Unknown(away) if (away := _away(task, spec, observed)) else _of(observed.worktrees, id),
         branch=_of(observed.branches, id),
         pull=_of(observed.pull_requests, id),
         damaged=observed.broken.get(id) or _damaged(task, observed),
@@ -200,6 +203,25 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         adrift=adrift(observed, _of(observed.stacks, id)),
         **beside,
     )
+
+
+def remotes_away(spec: EpicSpec, observed: Observed) -> str | None:
+    """Why nobody knows what stands at one of the places where tasks of a manifest are worked on."""
+    return (
+        next((why for at in spec.venues if (why := observed.remotes.get(at.remote))), None)
+        if observed.remotes
+        else None
+    )
+
+
+def _away(task: Task, spec: EpicSpec, observed: Observed) -> str | None:
+    """Why nobody knows what there is of a task: at its place, or, where it ever was elsewhere, at any."""
+    if not observed.remotes:
+        return None
+    runs = _of(observed.runs, task.id) or ()
+    if isinstance(runs, Unknown) or any(run.where for run in runs):
+        return remotes_away(spec, observed)
+    return observed.remotes.get(spec.venue_for(task.labels).remote)
 
 
 def _damaged(task: Task, observed: Observed) -> str | None:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from reconciler.model.desired import EpicSpec
 from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.model.reasons import Reason
+from reconciler.model.venue import Venue
 from reconciler.planning.actions import Waiting
 
 RUNS_ASKED = 5  # the newest that reported how much memory they took
@@ -38,20 +39,23 @@ class MachineRoom:
         self._observed = observed
         self._specs = {spec.name: spec for spec in specs}
         self._needs: dict[str, Needs] = {}
-        self._memory, self._disk = 0, Counter[str]()
+        self._memory, self._disk, self._placed = 0, Counter[str](), Counter[str]()  # by root, by host
         self._grown = observed.at  # when what was promised is taken
         runs = () if isinstance(observed.runs, Unknown) else (run for each in observed.runs.values() for run in each)
         for run in runs:
-            if run.alive and run.started_at and observed.at - run.started_at < GROWS and run.manifest in self._specs:
+            if run.alive and run.where:
+                self._placed[run.where] += 1
+            elif run.alive and run.started_at and observed.at - run.started_at < GROWS and run.manifest in self._specs:
                 self.promise(self._specs[run.manifest], run.started_at)
 
     def lacks(self, spec: EpicSpec) -> Waiting | None:
-        """What there is too little of for one more agent of this manifest; elsewhere its engine knows.
+        """What there is too little of for one more agent of this manifest, where it is worked on; elsewhere an engine that has a
+        queue knows.
 
         Where only those that have just started are in the way, time tells whether they really take what they may.
         """
         if not spec.venue.local:
-            return None
+            return self._crowded(spec.venue)
         needs, room, root = self._of(spec), self._observed.room, spec.worktrees.root
         known = "" if spec.agent.memory is not None else ", as earlier ones did"
         if room.memory is not None and needs.memory and room.memory - self._memory < needs.memory:
@@ -74,11 +78,20 @@ class MachineRoom:
     def promise(self, spec: EpicSpec, at: datetime | None = None) -> None:
         """One more of its agents starts, or has started at this time."""
         if not spec.venue.local:
+            self._placed[str(spec.venue.kind)] += 1
             return
         self._grown = max(self._grown, (at or self._observed.at) + GROWS)
         needs = self._of(spec)
         self._memory += needs.memory
         self._disk[spec.worktrees.root] += needs.disk
+
+    def _crowded(self, at: Venue) -> Waiting | None:
+        """That hosts without a queue have as many runs as they take. One of which no host is known yet may be on any."""
+        taken = sum(self._placed[where] for where in (at.kind, *(f"{at.kind}:{host}" for host in at.hosts)))
+        if not at.hosts or taken < len(at.hosts) * at.per_host:
+            return None
+        what = f"{', '.join(at.hosts)} {'have' if len(at.hosts) > 1 else 'has'} as many agents as perHost allows"
+        return Waiting(Reason.NO_AGENT_SLOT, f"{what} ({at.per_host})")
 
     def _full(self, short: str, *, enough: bool) -> Waiting:
         """`enough`: there is, before anything that was promised."""

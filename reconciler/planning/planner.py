@@ -204,7 +204,8 @@ def _epic_plan(
         resting = tuple(wait for action in actions if (wait := _resting(action, observed)))
         actions = [action for action in actions if not _resting(action, observed)]
     alive = epic_state.alive(spec, observed)
-    gate = mine[0].agent_gate if mine else agent_gate(spec, observed)  # the same for all of them
+    alike = mine and len({at.local for at in spec.venues}) == 1  # then it is the same for all of them
+    gate = mine[0].agent_gate if alike else agent_gate(spec, observed, here=spec.venue.local)
     return EpicPlan(
         spec=spec,
         epic=epic_tasks.epic.id if epic_tasks.epic else None,

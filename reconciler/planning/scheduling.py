@@ -189,10 +189,11 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed, or
     for job in _in_turn(wishes, observed):
         name = job.spec.name
         if free[name] > 0 and (everywhere is None or everywhere > 0):
-            if lacking := room.lacks(job.spec):
+            spec = job.spec.placed(job.task.labels)
+            if lacking := room.lacks(spec):
                 decisions[name, job.task.id] = job, lacking
                 continue
-            room.promise(job.spec)
+            room.promise(spec)
             free[name] -= 1
             everywhere = None if everywhere is None else everywhere - 1
             continue

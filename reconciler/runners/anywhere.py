@@ -68,7 +68,7 @@ class AnyRunner(LocalRunner):
 
     def missing(self, spec: EpicSpec) -> str | None:
         """Why this manifest's agent can't be started here; what a node has is known there alone."""
-        return super().missing(spec) if spec.venue.local else None
+        return super().missing(spec) if any(at.local for at in spec.venues) else None
 
     def start(self, spec: RunSpec) -> None:
         """Start a run, detached. Raises ChangedError when its task or its slot is held or its number is used."""
@@ -100,7 +100,7 @@ class AnyRunner(LocalRunner):
             self.remote.give_up(run)
 
     def _here(self, run: RunId) -> bool:
-        return self._folders.record(run).start.at.local
+        return self.venue(run).local
 
     def _reserve(self, spec: RunSpec) -> Path:
         """The folder of a run, where there is room for one more of its manifest. Queued ones count."""

@@ -114,6 +114,10 @@ class LocalRunner:
         """What makes lines for people of a run's log; None where it holds such lines already."""
         return self._logs.shown(run)
 
+    def venue(self, run: RunId) -> Venue:
+        """Where a run is, or was."""
+        return self._folders.record(run).start.at
+
     def prompt_path(self, run: RunId, at: Venue) -> str:
         """The file that holds a run's prompt, once it is started."""
         return str(self.folder(run) / "prompt")

@@ -154,7 +154,7 @@ class Site(Struct, frozen=True, kw_only=True, dict=True):
     def unwritable(self, desired: Desired) -> Mapping[str, str]:
         """For each manifest that has to write to a folder that takes nothing: which, and why not."""
         everywhere = refused.unwritable(self.written)
-        roots = {spec.name: Path(spec.worktrees.root) for spec in desired.epics if spec.venue.local}
+        roots = {spec.name: Path(spec.worktrees.root) for spec in desired.epics if any(at.local for at in spec.venues)}
         found = {spec.name: everywhere or self._no_root(roots.get(spec.name)) for spec in desired.epics}
         return {name: why for name, why in found.items() if why}
 

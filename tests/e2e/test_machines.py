@@ -115,6 +115,54 @@ def test_a_silent_node_is_given_up_by_a_person_and_its_task_starts_elsewhere(far
     assert f"{task} 2" in far.attempts() and far.tasks()["Do a"]["status"] == "closed"
 
 
+def test_a_label_or_a_profile_may_have_tasks_worked_on_by_another_kind_of_runner(far: Far):
+    tasks = [{**each, "labels": ["gpu"]} if each["key"] in ("a1", "c1") else each for each in TASKS]
+    script = 'test -f "$1" && grep -q "$RECONCILE_TASK" "$1" && pwd >> {ledger}; ' + WORK
+    agent = {
+        "argv": ["sh", "-c", script.format(ledger=far.ledger, go=far.go), "sh", "{prompt_file}"],
+        "overrides": [{"match": {"labels": ["gpu"]}, "runner": far.runner}],
+    }
+    epic = far.manifest(tasks=tasks, agent=agent)
+    far.reconcile("apply", "-f", epic)
+    until(
+        lambda: len(far.attempts()) == 6, "three agents to work, and each to find its prompt where that was said to be"
+    )
+    until(lambda: far.entry("Do a")["run"]["where"].startswith("here:n"), "its node to be told")
+    assert {"where" in far.entry(title)["run"] for title in ("Do b", "Do d")} == {False}
+    there = f"{far.folder}/scratch/"
+    assert sum(line.startswith(there) for line in far.attempts()) == 1
+    found = {each["name"] for each in far.json("doctor", "--nodes", code=None)["checks"]}
+    assert {"runner here", "runner remote", "node n1", "node n3"} <= found
+    # What runs goes on where it is; what starts from now on is on this machine.
+    far.manifest(tasks=tasks, agent={**agent, "overrides": []})
+    far.reconcile("apply", "-f", epic)
+    assert far.entry("Do a")["run"]["where"].startswith("here:n")
+    far.go.touch()
+    far.reconcile("apply", "-f", epic, "--wait")
+    assert sorted(far.subjects()) == sorted(["Begin", *(each["title"] for each in TASKS)])
+    assert len(far.attempts()) == 10 and sum(line.startswith(there) for line in far.attempts()) == 1
+    assert far.git("for-each-ref", cwd=far.folder / "remote.git") == "" and far.leftovers() == []
+
+
+def test_a_task_that_goes_on_here_takes_what_it_left_elsewhere_along_as_saved_work(far: Far):
+    work = 'if [ "$RECONCILE_ATTEMPT" = 1 ]; then echo half > half; sleep 2; exit 3; fi; until test -e {go}; do sleep 0.1; done'
+    agent = {"argv": ["sh", "-c", f"{work}; touch whole; git add whole; git commit -qm W".format(go=far.go)]}
+    agent |= {"backoff": {"initial": "1s", "max": "1s"}}
+    tasks = [{"key": "a", "title": "Do a"}]
+    epic = str(far.manifest(tasks=tasks, agent={**agent, "runner": far.runner}))
+    far.reconcile("apply", "-f", epic)
+    until(lambda: far.json("describe", far.tasks()["Do a"]["id"])["runs"][-1]["state"] == "ended", "it to have failed")
+    task = far.tasks()["Do a"]["id"]
+    remote = far.folder / "remote.git"
+    assert far.git("for-each-ref", "--format=%(refname)", cwd=remote).split() == [f"refs/reconcile/run/{task}"]
+    far.go.touch()
+    far.manifest(tasks=tasks, agent=agent)
+    far.reconcile("apply", "-f", epic, "--wait")
+    assert far.subjects() == ["Do a", "Begin"] and far.git("for-each-ref", cwd=remote) == ""
+    far.reconcile("restore", task)
+    assert far.git("show", f"agent/{task}:half").strip() == "half"
+
+
 def test_doctor_looks_at_what_agents_elsewhere_need(far: Far):
     far.reconcile("apply", "-f", far.epic(), "--dry-run", code=None)
     far.reconcile("apply", "-f", far.epic(suspend=True), code=None)

@@ -87,7 +87,7 @@ class Observed(Struct, frozen=True, kw_only=True, dict=True):
     worktrees: Mapping[TaskId, Worktree] | Unknown = field(default_factory=dict)
     remotes: Mapping[str, str] = field(
         default_factory=dict
-    )  # by manifest: why nobody knows what stands where it has its agents work; `worktrees` is without those
+    )  # by address: why nobody knows what it says of tasks that are worked on elsewhere; `worktrees` is without those
     check_worktrees: Mapping[str, str] = field(default_factory=dict)  # path by subject
     branches: Mapping[TaskId, Branch] | Unknown = field(default_factory=dict)
     pull_requests: Mapping[TaskId, PullRequest] | Unknown = field(default_factory=dict)

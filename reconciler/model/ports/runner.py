@@ -121,6 +121,10 @@ class Runner(Protocol):
         """Wait no longer for a run that is elsewhere: from then on it can't write. Raises PermanentError for one that is here."""
         ...
 
+    def venue(self, run: RunId) -> Venue:
+        """Where a run is, or was."""
+        ...
+
     def prompt_path(self, run: RunId, at: Venue) -> str:
         """Where the prompt of a run stands once it is started there."""
         ...

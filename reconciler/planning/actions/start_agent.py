@@ -7,10 +7,9 @@ from typing import ClassVar, Self
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import RunId, RunKind, Sha, branch_of
-from reconciler.model.observed import Branch, PullRequest, PullState, Run, Task, Upon
+from reconciler.model.observed import Branch, PullRequest, PullState, Run, Task, Upon, Worktree
 from reconciler.model.ports import Assignment, Change, Place, Ports, RunSpec, SlotBound
 from reconciler.model.reasons import Reason
-from reconciler.model.values import replace
 from reconciler.model.venue import Venue
 from reconciler.planning import prompts, reviews
 from reconciler.planning.actions import guards
@@ -46,6 +45,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
     review: str = ""  # what its reviewer asks for
     asked_by: str = ""  # the review that sent it back
     upon: Upon | None = None  # what its branch, which is to be made, begins on
+    leaves: Venue | None = None  # where it was worked on, by another remote
     stands: Reason | None = None  # why its work was not taken before the last attempt came to nothing, and is not now
 
     @property
@@ -75,13 +75,14 @@ class StartAgent(Action, frozen=True, kw_only=True):
     @classmethod
     def _of(cls, job: Job, reason: Reason, message: str, evidence_run: RunId | None = None) -> Self:
         assert job.base_head is not None  # `not_now` has waited for it
+        spec = job.spec.placed(job.task.labels)
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
             reason=reason,
             message=f"start agent (attempt {job.next_attempt})" + (f": {message}" if message else ""),
             complaint=message,
-            spec=job.spec,
+            spec=spec,
             subject=job.task,
             us=job.us,
             n=job.attempts.next_n,
@@ -92,7 +93,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             evidence_run=evidence_run,
             model=job.spec.agent.model_for(job.task.labels),
             # A session is kept where its agent ran, and the next node is another.
-            session=job.attempts.session if job.spec.venue.local else None,
+            session=job.attempts.session if spec.venue.local else None,
             usd=allowance(job.spec.budget, job.attempts.spend),
             comments=job.offer.discussion.text,
             heard=job.offer.discussion.ids,
@@ -100,6 +101,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             asked_by=_asked_by(job, reason),
             upon=job.upon if job.branch is None else None,
             stands=job.stands.reason if job.stands else None,
+            leaves=_leaves(job, spec.venue),
         )
 
     def perform(self, ports: Ports) -> Iterator[Change]:
@@ -116,6 +118,8 @@ class StartAgent(Action, frozen=True, kw_only=True):
         )
         if self.upon:
             ports.forge.begin_on(task.id, self.upon)
+        if self.leaves:
+            ports.workspaces.remove(task.id, self.leaves)
         start = self.upon.fork if self.upon else self.base_tip
         place = ports.workspaces.create(task.id, self.spec, start, self.n)
         log = ports.runner.log_tail(self.evidence_run, FEEDBACK_LOG_CHARS) if self.evidence_run else ""
@@ -184,8 +188,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
     @property
     def at(self) -> Venue:
         """Where it runs, placed as tasks with its labels are."""
-        options = self.spec.agent.options_for(self.subject.labels)
-        return self.spec.venue if options is None else replace(self.spec.venue, options=options)
+        return self.spec.venue
 
 
 class RestartAgent(StartAgent, frozen=True, kw_only=True):
@@ -212,6 +215,13 @@ def _baseline(job: Job, reason: Reason) -> Sha | None:
     if isinstance(job.pull, PullRequest) and job.pull.state is PullState.MERGED and job.pull.head == job.branch.head:
         return job.branch.head  # squashed onto the base already: offered again, it would land twice
     return job.base_head  # commits of an earlier life are work to offer, not something to start from
+
+
+def _leaves(job: Job, at: Venue) -> Venue | None:
+    """The place whose remote keeps what the task had not committed there, where it goes on at one that doesn't know of that."""
+    tree = job.worktree
+    left = tree.elsewhere if isinstance(tree, Worktree) else None
+    return left if left and left.remote != at.remote else None
 
 
 def _review(job: Job) -> str:
