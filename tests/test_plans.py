@@ -533,7 +533,7 @@ class _World:
             subject = check_subject(tree, worlds.CHECKS)
             run: Run = replace(
                 worlds.a_check(stale, n, id)
-                if stale not in ("unavailable", "killed", "lacking")
+                if stale not in ("unavailable", "killed", "lacking", "lost with its node")
                 else worlds.a_check("failed", n, id),
                 id=RunId(RunKind.CHECK, subject, n),
                 tree=tree,
@@ -541,6 +541,8 @@ class _World:
             )
             if stale == "lacking":
                 run = replace(run, exit=worlds.an_exit(code=127))
+            if stale == "lost with its node":
+                run = replace(run, exit=None, state=RunState.LOST, where="slurm:n1")
             if stale == "killed":
                 run = replace(run, exit=worlds.an_exit(code=None, signal=15))
             if stale == "unavailable":

@@ -1,6 +1,7 @@
 """Runs that an engine has placed and that no node began: a node without python3, without a way to the remote, without room.
 
-Nothing of that is an attempt, or a check that failed. As often as it happens in a row, so much longer rests what is next.
+Nothing of that is an attempt, or a check that failed. As often as it happens in a row, so much longer rests what is next. The same
+holds for checks that were lost with their nodes: a tree that takes them down is not tried in haste, and nobody can tell that it does.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from reconciler.model.errors import TemporaryError
-from reconciler.model.names import RunId, TaskId
+from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.values import replace
 from reconciler.runners import _records as records
 from reconciler.runners._engines import EngineJob
@@ -17,6 +18,7 @@ from reconciler.runners._folders import Folders
 from reconciler.runners._records import read_json
 
 GIVEN_UP = "given-up.json"
+BY_A_PERSON, STOPPED = "a person gave it up", "it was stopped before it began"
 REST_S, REST_MOST_S = 30.0, 300.0
 _HINT = "'reconcile doctor --nodes' says what a node lacks"
 
@@ -29,21 +31,24 @@ def ended_unbegun(jobs: Sequence[EngineJob]) -> str:
 
 
 def expect_rested(folders: Folders, run: RunId, task: TaskId) -> None:
-    """Raise TemporaryError while a run is not to be placed yet, as no node began the last ones of its subject.
+    """Raise TemporaryError while a run is not to be placed yet, as no node began, or kept, the last ones of its subject.
 
     The first time another node gets it at once. Whatever was before the last retry of its task counts for nothing.
     """
     since = folders.since(task)
-    times, why, last = 0, "", None
+    times, why, last, began = 0, "", None, False
     for n in range(run.n - 1, 0, -1):
         found = read_json(str(folders.folder(replace(run, n=n)) / GIVEN_UP))
         at = records.moment(found.get("at"))
-        if found.get("unbegun") is not True or at is None or (since and at <= since.at):
+        lost = run.kind is RunKind.CHECK and found.get("why") not in (None, BY_A_PERSON, STOPPED)
+        if not (found.get("unbegun") is True or lost) or at is None or (since and at <= since.at):
             break
+        began = began or found.get("unbegun") is not True
         times, why, last = times + 1, why or str(found.get("why", "")), last or at
     if times < 2 or last is None:
         return
     rest = min(REST_S * 2 ** min(times - 2, 8), REST_MOST_S)
     passed = (datetime.now(UTC) - last).total_seconds()
     if 0 <= passed < rest:  # a clock that was set back keeps nobody waiting
-        raise TemporaryError(f"{times} times no node began it: {why}", delay=rest - passed, hint=_HINT)
+        what = "no node brought it to its end" if began else "no node began it"
+        raise TemporaryError(f"{times} times {what}: {why}", delay=rest - passed, hint=_HINT)

@@ -30,7 +30,7 @@ from reconciler.runners._locks import Locks
 from reconciler.runners._records import Record
 from reconciler.runners._reservation import Reservation
 from reconciler.runners._slurm import Slurm
-from reconciler.runners._unbegun import ended_unbegun, expect_rested
+from reconciler.runners._unbegun import BY_A_PERSON, STOPPED, ended_unbegun, expect_rested
 from reconciler.runners._watched import Note
 from reconciler.runners._work import WorkKeeper
 
@@ -157,7 +157,7 @@ class RemoteRuns:
         watched, now = self._watched[record.id], time.monotonic()
         watched.unborn = now if watched.unborn is None else watched.unborn
         if record.stop:
-            self._revoke(record, seen, "it was stopped before it began")
+            self._revoke(record, seen, STOPPED)
         elif now - watched.unborn >= UNBORN_S:
             # Where its engine knows nothing of it, it was never placed, as far as anybody can tell.
             why = ended_unbegun(mine) if mine else "its job is gone"
@@ -232,7 +232,7 @@ class RemoteRuns:
             return
         if seen.phase == "reserved":
             with suppress(ChangedError):  # it was claimed at this very moment
-                return self._revoke(record, seen, "it was stopped before it began")
+                return self._revoke(record, seen, STOPPED)
         self._ask(record, why, seen)
 
     def _ours(self, record: Record) -> Reported | None:
@@ -267,7 +267,7 @@ class RemoteRuns:
         seen = self._ours(record)
         if record.settled or seen is None:
             return
-        self._revoke(record, seen, "a person gave it up")
+        self._revoke(record, seen, BY_A_PERSON)
         with suppress(ReconcileError):
             self.engine(record.start.at).cancel(self.name(run, seen.nonce))
 

@@ -160,6 +160,26 @@ def test_a_check_whose_node_dies_is_lost_and_blames_nobody_and_the_next_one_runs
     assert again.exit and again.exit.well
 
 
+def test_a_check_that_is_lost_twice_with_its_nodes_rests_and_one_that_a_person_gave_up_is_not_lost(nodes: Checked):
+    for n in (1, 2):
+        run = nodes.check("sleep 600", n=n)
+        nodes.runs_it(run)
+        nodes.send(nodes.processes(run), signal.SIGKILL)
+        nodes.forgets(run)
+        assert nodes.over(run).state is RunState.LOST
+    with pytest.raises(TemporaryError, match="2 times no node brought it to its end: no word from n") as refused:
+        nodes.check("true", n=3)
+    assert 20 < refused.value.delay <= 30
+    nodes.runner.mark_since(TaskId("x-1"), nodes.repo.head("main"), datetime.now(UTC))
+    for n in (3, 4):
+        run = nodes.check("sleep 600", n=n)
+        nodes.runs_it(run)
+        nodes.runner.give_up(run)
+        assert nodes.over(run).state is RunState.LOST
+    again = nodes.over(nodes.check("true", n=5))
+    assert again.exit and again.exit.well
+
+
 def test_a_check_that_nothing_wants_any_more_is_ended_there(nodes: Checked):
     run = nodes.check("sleep 600")
     nodes.runs_it(run)
