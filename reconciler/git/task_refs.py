@@ -27,6 +27,7 @@ from reconciler.model.names import RUN_REFS, UNDELIVERED_REFS, Sha, TaskId, is_s
 
 LOOK_S, FETCH_S, PUSH_S = 20.0, 600.0, 120.0
 FRESH_S = 5.0  # two who look within one tick look once
+SILENT_S = 30.0  # for so long who has nothing that lives there does not wait again for a remote that did not answer
 _TIMES = 5  # how often it is looked again, where a ref moved between two questions
 _QUIET = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules")
 _TIPS = 8
@@ -40,9 +41,10 @@ class TaskRefs:
 
     def __init__(self, git: Git, url: str) -> None:
         self._git, self.url = git, url
-        self._seen: dict[TaskId, Reported] = {}
+        self._seen: Mapping[TaskId, Reported] = {}
         self._unread: dict[TaskId, Sha] = {}  # refs that hold no record: somebody else's, or damaged
         self._looked_at: float | None = None
+        self._silent: tuple[float, TemporaryError] | None = None
         self._swept = False
         self.undelivered: Mapping[str, Sha] = {}
 
@@ -50,6 +52,17 @@ class TaskRefs:
         """Every task, and every check, that has a ref. One question where nothing moved; all that did is fetched and read together."""
         if not fresh and self._looked_at is not None and time.monotonic() - self._looked_at < FRESH_S:
             return self._seen
+        if not fresh and self._silent and time.monotonic() - self._silent[0] < SILENT_S:
+            raise self._silent[1]
+        try:
+            self._seen = self._looked()
+        except TemporaryError as error:
+            self._silent = time.monotonic(), error
+            raise
+        self._silent, self._looked_at = None, time.monotonic()
+        return self._seen
+
+    def _looked(self) -> Mapping[TaskId, Reported]:
         for _ in range(_TIMES):
             listed = self._listed(RUN_REFS + "*", UNDELIVERED_REFS + "*")
             heads = {TaskId(ref.removeprefix(RUN_REFS)): at for ref, at in listed.items() if ref.startswith(RUN_REFS)}
@@ -61,7 +74,6 @@ class TaskRefs:
             self._seen = {task: each for task, each in {**self._seen, **read}.items() if task in heads}
             if all(self._knows(task, at) for task, at in heads.items()):
                 self.undelivered = {ref: at for ref, at in listed.items() if ref.startswith(UNDELIVERED_REFS)}
-                self._looked_at = time.monotonic()
                 return self._seen
         raise TemporaryError(f"the runs on {self.url} move faster than they can be read")
 

@@ -73,7 +73,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     names = _base_names(desired, tasks, prefix, memo)
     look = Measured(ports, desired, _bases(ports, desired), names, memo)
     branches = look.branches()
-    left = known_or(ask(partial(_left, ports, work, open_tasks, branches)), ())
+    left = memo.of("left", (work, open_tasks, branches), lambda: _left(ports, work, open_tasks, branches))
     trees = {at: ask(partial(ports.workspaces.worktrees, at, open_tasks)) for at in (*left, *_venues(desired))}
     worktrees = _worktrees(trees)
     landed = look.landed()
@@ -297,7 +297,8 @@ def _left(
         return ()
     tasks = {*open_tasks, *(() if isinstance(branches, Unknown) else branches)}
     last = (runs[-1] for task in tasks if (runs := work.get(task)))
-    return dict.fromkeys(ports.runner.venue(run.id) for run in last if run.where)
+    seen = (ask(partial(ports.runner.venue, run.id)) for run in last if run.where)
+    return tuple(dict.fromkeys(at for at in seen if isinstance(at, Venue)))
 
 
 def _checks_venues(desired: Desired) -> Iterable[Venue]:

@@ -57,6 +57,20 @@ def test_a_ref_moves_from_where_it_was_seen_and_no_other_way(refs: TaskRefs, rep
     assert refs.look() == {}
 
 
+def test_who_has_nothing_that_lives_there_does_not_wait_again_at_once_for_a_remote_that_is_silent(
+    refs: TaskRefs, tmp_path: Path
+):
+    remote, away = tmp_path / "remote.git", tmp_path / "away.git"
+    remote.rename(away)
+    for fresh in (True, False):
+        with pytest.raises(TemporaryError, match="ls-remote failed"):
+            refs.look(fresh=fresh)
+    away.rename(remote)
+    with pytest.raises(TemporaryError, match="ls-remote failed"):
+        refs.look(fresh=False)
+    assert refs.look() == refs.look(fresh=False) == {}
+
+
 def test_what_holds_no_record_is_nobodys_and_keeps_no_look_from_its_end(refs: TaskRefs, repo: GitRepo):
     junk = [record(refs, repo, **wrong) for wrong in ({"n": "1"}, {"head": "x"}, {"phase": 7}, {"wip": "--all"})]
     for n, commit in enumerate((*junk, repo.head("main"))):
