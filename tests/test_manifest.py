@@ -31,6 +31,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue, VenueKind
+from reconciler.planning import budget
 
 HEAD = "apiVersion: reconcile/v1\nkind: Epic\nmetadata: {name: x}\nspec:\n"
 PEOPLE = ReviewByRisk.always(Review.HUMAN)
@@ -810,12 +811,30 @@ def test_nothing_is_not_a_value(refused, word, field):
     assert "has no value" in refused(with_spec(field.format(word)))
 
 
-def test_what_a_run_may_cost_is_promised_only_where_its_agent_keeps_it_or_tells_as_it_goes(read, refused):
-    said = refused(HEAD + "  agent: {kind: codex}\n  budget: {usdPerRun: 1}\n")
+@pytest.mark.parametrize(
+    ("agent", "reviewer", "review", "unkept"),
+    [
+        ("{kind: opencode}", "", "agent", []),
+        ("{kind: codex}", "", "none", ["its agents: one of kind codex"]),
+        ("cheap", "", "{low: none, normal: agent, high: human}", ["its agents and reviewers: one of kind codex"]),
+        ("{kind: claude}", "cheap", "agent", ["its reviewers: one of kind codex"]),
+        ("{kind: claude}", "cheap", "human", []),
+        ("{kind: gemini}", "cheap", "agent", ["its agents: one of kind gemini", "its reviewers: one of kind codex"]),
+    ],
+)
+def test_of_which_agents_nobody_keeps_what_a_run_may_cost_is_known_wherever_their_kind_is_written(
+    read, agent, reviewer, review, unkept
+):
+    profile = "apiVersion: reconcile/v1\nkind: AgentProfile\nmetadata: {name: cheap}\nspec: {kind: codex}\n---\n"
+    lines = f"  agent: {agent}\n  mergePolicy: {{review: {review}}}\n  budget: {{usdPerRun: 1}}\n"
+    (spec,) = read(profile + HEAD + lines + (f"  reviewer: {reviewer}\n" if reviewer else ""))
 
-    assert "spec.budget.usdPerRun: an agent of kind codex can't be given a limit, and does not say" in said
-    (spec,) = read(HEAD + "  agent: {kind: opencode}\n  budget: {usdPerRun: 1}\n")
-    assert spec.budget.usd_per_run == 1
+    said = [what for what, _ in budget.unkept(spec)]
+
+    assert [
+        what.removeprefix("budget.usdPerRun ($1.00) does not hold for ").split(" can't")[0] for what in said
+    ] == unkept
+    assert not list(budget.unkept(replace(spec, budget=Budget(usd_per_task=1))))
 
 
 @pytest.mark.parametrize("field", ["usd", "usdPerTask", "tokens"])

@@ -25,7 +25,7 @@ from reconciler.model.desired import Desired, EpicSpec, Loosening
 from reconciler.model.errors import LockedError, PermanentError, TemporaryError, UsageError
 from reconciler.model.observed import Unknown
 from reconciler.model.values import replace
-from reconciler.planning import check_programs
+from reconciler.planning import budget, check_programs
 from reconciler.planning.epic_clashes import clashes
 from reconciler.planning.forecast import forecast
 from reconciler.planning.graph import Index
@@ -80,7 +80,7 @@ def apply_command(sources: tuple[str, ...], wait: bool, timeout: float | None, d
         out.chat(line)
     for spec in specs:
         site.recorded.record(spec)
-    for line in proves_nothing(site, specs):
+    for line in (*unkept(specs), *proves_nothing(site, specs)):
         out.chat(line)
     site.recorded.trust([spec.name for spec in specs], site.quiet)
     site.noted()
@@ -133,6 +133,12 @@ def loosened(site: Site, specs: Sequence[EpicSpec]) -> Iterator[str]:
     for spec in specs:
         if spec.name in before:
             yield from (_loosens(spec.name, each) for each in form.loosened(before[spec.name], spec))
+
+
+def unkept(specs: Sequence[EpicSpec]) -> Iterator[str]:
+    """One line for each limit of these manifests that nobody keeps."""
+    for spec in specs:
+        yield from (f"warning: {spec.name}: {what}; {advice}" for what, advice in budget.unkept(spec))
 
 
 def proves_nothing(site: Site, specs: Sequence[EpicSpec]) -> Iterator[str]:
@@ -256,5 +262,7 @@ def _planned(sources: tuple[str, ...], out: Output) -> tuple[Site, Desired, str]
         raise UsageError("no manifest is applied here", hint=f"reconcile diff -f {a_manifest()}")
     for line in loosened(site, specs):
         out.chat(f"when applied, {line}")
+    for line in unkept(specs):
+        out.chat(line)
     files = "".join(f" -f {shlex.quote(source)}" for source in sources)
     return site, beside(site, recorded, specs), f"reconcile apply{files}" if files else "reconcile watch"

@@ -23,7 +23,7 @@ from reconciler.model.observed import Run, Unknown
 from reconciler.model.reasons import Awaits, Reason, Scope
 from reconciler.model.report import Fault
 from reconciler.model.values import replace
-from reconciler.planning import agent_gate, asked, base_checks
+from reconciler.planning import agent_gate, asked, base_checks, budget
 from reconciler.planning.epic_clashes import clashes
 from reconciler.planning.graph import Index
 from reconciler.render import asking, failing, slow_calls
@@ -42,6 +42,7 @@ def probes(scene: Scene, site: Site) -> Iterator[Probe]:
     yield Probe(name="failing", look=lambda: _failing(scene, site))
     yield Probe(name="attention", look=lambda: _attention(scene, site))
     yield Probe(name="agents", look=lambda: _agents(scene, site))
+    yield Probe(name="budget", look=lambda: _budget(scene))
     yield Probe(name="tasks", look=lambda: _tasks(site))
 
 
@@ -267,6 +268,13 @@ def _in_trouble(spec: EpicSpec, run: Run) -> Diagnosis:
         message=what + ended,
         hint=f"lifted at {lifted:%F %T} UTC; {advice}" if lifted else advice,
     )
+
+
+def _budget(scene: Scene) -> Iterator[Diagnosis]:
+    """Which limits nobody keeps."""
+    for spec in scene.epics:
+        for what, advice in budget.unkept(spec):
+            yield Diagnosis(name="budget", state=State.WARNING, found=spec.name, message=what, hint=advice)
 
 
 def _tasks(site: Site) -> Iterator[Diagnosis]:

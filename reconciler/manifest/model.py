@@ -80,8 +80,8 @@ class BudgetFields(Fields):
         gt=0,
         allow_inf_nan=False,
         description="US dollars, for each run: its agent ends by itself once it has spent that, or is ended once it says that it "
-        "has, and what it did is kept. For agents of which 'reconcile explain agents' names such a limit. Default, or null: any "
-        "amount.",
+        "has, and what it did is kept. It holds for agents of which 'reconcile explain agents' names such a limit; of others 'apply' and "
+        "'doctor' say that it does not. Default, or null: any amount.",
         examples=[2],
     )
     tokens: int | None = Field(

@@ -151,16 +151,13 @@ def _stageable(spec: EpicSpec) -> None:
 
 
 def _measurable(who: str, agent: AgentSpec, budget: Budget) -> None:
-    """A budget that nothing would be counted against is refused: the one who wrote it relies on it. `who`: its words for people."""
+    """A budget that nothing would be counted against is refused: the one who wrote it relies on it. `who`: its words for people.
+    What one run may cost is another matter: what else there is bounds it, and `budget.unkept` says so."""
     kind = agent.kind
     for field, most in (("usd", budget.usd), ("usdPerTask", budget.usd_per_task)):
         if most is not None and not kind.row.reports_cost:
             hint = "budget.tokens is counted" if kind.row.reports_tokens else None
             raise WrongError(("spec", "budget", field), f"{who} does not say what it costs", hint)
-    if budget.usd_per_run is not None and not kind.row.bounded:
-        hint = "budget.usdPerTask is kept between its runs" if kind.row.reports_cost else None
-        what = f"{who} can't be given a limit, and does not say what it costs while it works"
-        raise WrongError(("spec", "budget", "usdPerRun"), what, hint)
     if budget.tokens is not None and not kind.row.reports_tokens:
         raise WrongError(("spec", "budget", "tokens"), f"{who} does not say how many tokens it uses")
 

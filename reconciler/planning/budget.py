@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from reconciler.model.agent_kinds import REPORTS_COST
-from reconciler.model.desired import Budget
+from reconciler.model.agent_kinds import REPORTS_COST, AgentKind
+from reconciler.model.desired import Budget, EpicSpec
 from reconciler.model.observed import Run
 from reconciler.model.report import Report
 
@@ -64,6 +64,24 @@ def allowance(budget: Budget, spend: Spend) -> float | None:
     little."""
     left = None if budget.usd_per_task is None else max(budget.usd_per_task - spend.usd, LEAST_USD)
     return min((most for most in (left, budget.usd_per_run) if most is not None), default=None)
+
+
+def unkept(spec: EpicSpec) -> Iterator[tuple[str, str]]:
+    """For which runs of a manifest nobody keeps what one of them may cost, and what to do about it, in words."""
+    most, kinds = spec.budget.usd_per_run, {"agents": spec.agent.kind}
+    if spec.merge.reviewed_by_agents:
+        kinds["reviewers"] = spec.reviewing.kind
+    for kind in dict.fromkeys(kinds.values()) if most is not None else ():
+        if kind.row.bounded:
+            continue
+        who = " and ".join(name for name, each in kinds.items() if each is kind)
+        field = "agent" if who.startswith("agents") else "reviewer"
+        keep = ", ".join(each for each in AgentKind if each.row.bounded)
+        yield (
+            f"budget.usdPerRun (${most:.2f}) does not hold for its {who}: one of kind {kind} can't be given a limit, and does not say "
+            "what it costs while it works",
+            f"take it out and bound the time of a run ({field}.timeout), or name one that keeps it: {keep}",
+        )
 
 
 def cost_so_far(budget: Budget, spend: Spend, run: Run, share: float = 1.0) -> str | None:

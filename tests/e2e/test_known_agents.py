@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from strangers import AGENT, Place
-from waiting import until
+from waiting import ended, until
 
 KINDS = ("claude", "codex", "gemini", "opencode", "aider")
 USUAL = "/usr/local/bin:/usr/bin:/bin"  # without what the machine of whoever runs the tests has beside that
@@ -273,3 +273,34 @@ def test_an_agent_that_says_what_it_costs_is_ended_where_a_run_may_cost_no_more_
     said = " ".join(place.reconcile("get", "events", task).split())
     assert f"stop work/{task}/1: it has cost $2.40 of the $1.50 that it may" in said
     assert "start agent (attempt 2): agent has spent what it may" in said
+
+
+def test_a_limit_of_a_run_that_nobody_keeps_is_said_as_it_is_applied_and_by_doctor_as_long_as_it_is_in_force(
+    tmp_path: Path,
+) -> None:
+    place = Machine(tmp_path)
+    place.program(
+        "codex", """echo x > made && git add . && git commit -qm Work; echo '{"type": "turn.completed", "usage": {}}'"""
+    )
+    says = "budget.usdPerRun ($1.50) does not hold for its agents: one of kind codex can't be given a limit"
+
+    def applied(*args: str, **spec: object) -> str:
+        manifest = place.manifest(agent={"kind": "codex", "argv": []}, tasks=[{"key": "a", "title": "Do a"}], **spec)
+        _, said = ended(place.start("apply", "-f", str(manifest), *args))
+        return " ".join(said.split())
+
+    assert f"warning: work: {says}" in applied("--dry-run", budget={"usdPerRun": 1.5})
+    assert f"warning: work: {says}" in applied("--wait", budget={"usdPerRun": 1.5})
+    assert place.git("show", "--stat", "--format=", "main").split()[0] == "made", "it is said, and holds nothing up"
+
+    def found() -> list[tuple[str, str]]:
+        return [
+            (each["state"], each["message"])
+            for each in place.json("doctor", code=None)["checks"]
+            if each["name"] == "budget"
+        ]
+
+    ((state, message),) = found()
+    assert (state, message.startswith(says)) == ("warning", True)
+    assert "does not hold" not in applied()
+    assert not found()
