@@ -121,7 +121,8 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         checks_of=by_head(tested, memo),
         checks_at=on_trees,
         repaired=repaired(ports, work, candidates),
-        merged_by_hand=look.merged_by_hand(pulls, branches, candidates),
+        merged_by_hand=look.merged_by_hand(pulls, branches, candidates)
+        | look.came_along(pulls, branches, since, landings),
         landings=landings,
         bases=look.bases,
         salvages=known_or(ask(ports.workspaces.salvages), ()),

@@ -11,7 +11,7 @@ from msgspec import Struct
 from reconciler.model.changes import Diff
 from reconciler.model.checks import Check
 from reconciler.model.desired import EpicSpec, MergeMethod
-from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.names import BRANCH_PREFIX, PrNumber, Sha, TaskId
 from reconciler.model.observed import (
     Base,
     Branch,
@@ -46,6 +46,7 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     stack: Upon | Unknown | None = None  # what its branch began on, as long as that has not landed
     swept: bool = False  # its pull request was closed by its forge alone, with the branch that it went onto
     adrift: bool = False  # the pull request of what its branch began on is open no more
+    abandoned: bool = False  # that one was closed without landing, and nobody has said since that it goes on
     upon: Upon | None = None  # what it may begin on, or go on with, although that has not landed
     beneath: Upon | Unknown | None = None  # what the only one that it waits for, and may begin on, began on itself
     put_off: Task | None = None  # the epic above it that somebody deferred
@@ -97,6 +98,14 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
         """Those of them that are next, or were last."""
         own, staged = apart(self.asked)
         return staged if self.staged else own or staged
+
+    @property
+    def merged_below(self) -> bool:
+        """True when all that its branch holds was merged into the branch of the other task that it went onto, and not into the base."""
+        pull, branch = self.pull, self.branch
+        if not isinstance(pull, PullRequest) or not isinstance(branch, Branch) or pull.state is not PullState.MERGED:
+            return False
+        return pull.head == branch.head and (pull.base or "").startswith(BRANCH_PREFIX)
 
     @property
     def number(self) -> PrNumber | None:

@@ -19,7 +19,7 @@ from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
 from reconciler.planning.labels import left_over
 from reconciler.planning.recall import Recall
-from reconciler.planning.swept import adrift, swept
+from reconciler.planning.swept import abandoned, adrift, swept
 
 T = TypeVar("T")
 
@@ -201,6 +201,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         stack=_of(observed.stacks, id),
         swept=swept(observed, _of(observed.pull_requests, id)),
         adrift=adrift(observed, _of(observed.stacks, id)),
+        abandoned=abandoned(observed, _of(observed.stacks, id)),
         **beside,
     )
 

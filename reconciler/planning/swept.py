@@ -22,6 +22,17 @@ def swept(observed: Observed, pull: PullRequest | Unknown | None) -> bool:
     return None not in (pull.closed_at, parent.closed_at) and pull.closed_at >= parent.closed_at  # type: ignore[operator]
 
 
+def abandoned(observed: Observed, upon: Upon | Unknown | None) -> bool:
+    """True where the pull request of what a task began on was closed without landing, and nobody has said since that it goes on."""
+    pulls = observed.pull_requests
+    if not isinstance(upon, Upon) or isinstance(pulls, Unknown):
+        return False
+    parent, retried = pulls.get(upon.parent), observed.since.get(upon.parent)
+    if parent is None or parent.state is not PullState.CLOSED or parent.closed_at is None:
+        return False
+    return retried is None or retried.at < parent.closed_at
+
+
 def adrift(observed: Observed, upon: Upon | Unknown | None) -> bool:
     """True where nothing more can be offered onto the branch that a task began on: it is open no more, and may be gone."""
     pulls = observed.pull_requests

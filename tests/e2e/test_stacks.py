@@ -177,3 +177,39 @@ def test_what_github_closes_with_its_parents_branch_goes_onto_the_base_all_the_s
 
     assert [there.app.pull(n).state for n in (1, 2, 3)] == ["MERGED", "CLOSED", "MERGED"]
     assert {path for path, _, _ in there.app.bare.changes("main~", "main")} == {"child"}
+
+
+@pytest.mark.xdist_group("github")
+@pytest.mark.parametrize("closed", [True, False])
+def test_what_a_person_merges_into_its_parents_branch_is_on_the_base_with_that_or_is_asked_about(
+    there: test_on_github.Place, closed: bool
+) -> None:
+    manifest = stacked(there, requiredChecks=["ci"])
+    there.reconcile("apply", "-f", manifest, "--wait", code=3)
+    parent, child = ids(there)
+    acts = [("close", "1")] * closed + [("merge", "2", "--squash")]
+    for act in acts:
+        subprocess.run(("gh", "pr", *act, "--repo", "acme/app"), cwd=there.root, env=there.env, check=True)
+
+    there.reconcile("apply", "-f", manifest, "--wait", code=3)
+    said = shown(there)["child"]["waiting"]
+    if closed:
+        assert (
+            said["reason"] == "SetAside"
+            and f"none of it is on main; open that one again and it comes along, or close {parent}" in said["message"]
+        )
+        there.reconcile("task", "close", parent)
+        there.reconcile("apply", "-f", manifest, "--wait", code=3)
+        assert there.app.pull(3).into == "main"
+    else:
+        assert said == {
+            "reason": "Stacked",
+            "message": f"#2 was merged into agent/{parent}, and goes on once {parent} has landed",
+        }
+    there.reconcile("merge")
+    there.reconcile("apply", "-f", manifest, "--wait", code=0)
+
+    new = {"child"} if closed else {"child", "parent"}
+    assert {path for path, _, _ in there.app.bare.changes("main~", "main")} == new
+    assert shown(there)["child"]["status"] == "closed"
+    assert [run["attempt"] for run in there.json("get", "runs") if run["task"] == child and run["attempt"]] == [1]

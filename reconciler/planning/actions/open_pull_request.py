@@ -41,6 +41,8 @@ class OpenPullRequest(Action, frozen=True, kw_only=True):
             return None  # what it began on has landed, and it does not fit there: offered, it would bring that along
         if job.adrift and _onto(job):
             return None  # where it would go is merged or closed, and here that is not known of its task yet
+        if job.merged_below and _onto(job):
+            return None  # it is where it would go
         ended_well = job.attempts.ending is not None and job.attempts.ending.reason is None
         if not ended_well and not job.pushed_again:
             return None
@@ -90,6 +92,8 @@ def _merged_elsewhere(job: Job, branch: Branch) -> Waiting | None:
     pull = job.pull
     if not isinstance(pull, PullRequest) or not pull.landed or not job.merged or pull.head != branch.head:
         return None
+    if job.merged_below:
+        return None  # not into the base: what it went into instead has landed without it, or never will
     fresh = pull.closed_at is not None and job.now - pull.closed_at < SHOWS_WITHIN
     return Waiting(
         Reason.SET_ASIDE,

@@ -54,7 +54,21 @@ def on_top(job: Job) -> Waiting | None:
     upon = job.stack
     if not isinstance(upon, Upon) or (job.open_pull is None and job.attempts.last is None):
         return None  # what has its branch and no agent yet gets one
+    if job.merged_below:
+        return _merged_below(job, upon)
     what = f"#{job.number} is" if isinstance(job.pull, PullRequest) else "it is"
     return Waiting(
         Reason.STACKED, f"{what} on top of {branch_of(upon.parent)}, and goes on once {upon.parent} has landed"
+    )
+
+
+def _merged_below(job: Job, upon: Upon) -> Waiting:
+    """A person has merged it into what it is on top of: it is on the base once that is, or is offered by itself once that never will be."""
+    parent, onto, base = upon.parent, branch_of(upon.parent), job.spec.base
+    if parent not in job.blocked_by or not job.abandoned:
+        return Waiting(Reason.STACKED, f"#{job.number} was merged into {onto}, and goes on once {parent} has landed")
+    return Waiting(
+        Reason.SET_ASIDE,
+        f"#{job.number} was merged into {onto}, and the pull request of that was closed: none of it is on {base}; open that one again and "
+        f"it comes along, or close {parent} and it is offered to {base} by itself",
     )
