@@ -434,6 +434,9 @@ class World:
     def lacking(self, spec: EpicSpec, programs: Iterable[str]) -> tuple[str, ...]:
         return ()
 
+    def takes(self, spec: EpicSpec, option: str) -> bool:
+        return True
+
     @effect
     def start(self, spec: RunSpec) -> None:
         if spec.id in self.processes or any(

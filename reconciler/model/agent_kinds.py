@@ -38,7 +38,7 @@ class KindRow(Struct, frozen=True, kw_only=True):
     `reports_cost`, `reports_tokens`: it says what a run has used, so that a budget can be kept; `reports_end`: it prints that
     it came to its end, whatever its exit status, and one that did not print that has failed. `keeps_limit`: it can be given what
     a run may cost, and ends by itself there. `tells_cost`: it says what it has cost so far while it works, so that we end it there.
-    `structured`: it can be given the schema of its last answer, and prints that as a JSON object.
+    `structured`: the option by which it is given the schema of its last answer, which it prints as a JSON object; empty where it has none.
     """
 
     reports_cost: bool
@@ -46,7 +46,7 @@ class KindRow(Struct, frozen=True, kw_only=True):
     reports_end: bool
     keeps_limit: bool
     tells_cost: bool
-    structured: bool
+    structured: str
     login: Login | None
 
     @property
@@ -77,7 +77,7 @@ class AgentKind(Table):
             reports_end=False,
             keeps_limit=False,
             tells_cost=False,
-            structured=False,
+            structured="",
             login=None,
         ),
     )
@@ -89,7 +89,7 @@ class AgentKind(Table):
             reports_end=True,
             keeps_limit=True,
             tells_cost=False,
-            structured=True,
+            structured="--json-schema",
             login=Login(
                 command="claude auth login",
                 keys=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
@@ -107,7 +107,7 @@ class AgentKind(Table):
             reports_end=True,
             keeps_limit=False,
             tells_cost=False,
-            structured=False,
+            structured="",
             login=Login(
                 command="codex login",
                 keys=("OPENAI_API_KEY", "CODEX_API_KEY"),
@@ -125,7 +125,7 @@ class AgentKind(Table):
             reports_end=True,
             keeps_limit=False,
             tells_cost=False,
-            structured=False,
+            structured="",
             login=Login(
                 command="gemini",
                 keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
@@ -143,7 +143,7 @@ class AgentKind(Table):
             reports_end=True,
             keeps_limit=False,
             tells_cost=True,
-            structured=False,
+            structured="",
             login=Login(
                 command="opencode auth login",
                 keys=_OF_MANY_MODELS,
@@ -161,7 +161,7 @@ class AgentKind(Table):
             reports_end=False,
             keeps_limit=False,
             tells_cost=True,
-            structured=False,
+            structured="",
             login=Login(
                 command="", keys=_OF_MANY_MODELS, ask=(), since=_ANY_VERSION, files=(".aider.conf.yml", ".env")
             ),

@@ -21,7 +21,7 @@ def document() -> list[dict[str, Any]]:
             "reportsEnd": each.row.reports_end,
             "keepsLimit": each.row.keeps_limit,
             "tellsCost": each.row.tells_cost,
-            "structured": each.row.structured,
+            "structured": bool(each.row.structured),
             "login": each.row.login.command if each.row.login else "",
             "variables": list(each.row.keys),
         }

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from reconciler.model.desired import EpicSpec
+from reconciler.model.errors import ReconcileError
 from reconciler.model.names import RunKind
 from reconciler.model.ports import Agent, RunSpec
 from reconciler.runners import supervisor
 from reconciler.runners._records import VERDICT
+from reconciler.system import shell
 from reconciler.system.environment import path_with, with_passed, with_plain_git
+
+HELP_S = 10.0
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
 class Environments:
@@ -26,6 +33,7 @@ class Environments:
         agents: Mapping[str, Agent],
     ) -> None:
         self._environ, self._program, self._always, self._agents = environ, program, always, agents
+        self._helps: dict[tuple[str, int, int, int], str] = {}
 
     def missing(self, spec: EpicSpec) -> str | None:
         """Why this manifest's agent can't be started here; None when it can."""
@@ -47,6 +55,24 @@ class Environments:
         """Those of these programs that are not on the PATH of this manifest's checks."""
         path = self._path({**self._environ, **spec.agent.env})
         return tuple(each for each in programs if shutil.which(each, path=path) is None)
+
+    def takes(self, spec: EpicSpec, option: str) -> bool:
+        """False where the program of this manifest's agent lists its options, and this is none of them."""
+        env = with_passed(self._environ, spec.agent.env, ())
+        path = shutil.which(spec.agent.program, path=self._path(env))
+        options = _OPTION.findall(self._help(path, env)) if path else []
+        return not options or option in options  # what lists none has not said no
+
+    def _help(self, path: str, env: Mapping[str, str]) -> str:
+        """What a program prints of its options; it is asked once, as long as its file is the same."""
+        with suppress(OSError, ReconcileError):
+            found = os.stat(path)
+            key = path, found.st_ino, found.st_size, found.st_mtime_ns
+            if key not in self._helps:
+                self._helps[key] = ""  # one that does not answer is not asked again either
+                self._helps[key] = shell.run((path, "--help"), env=env, cwd="/", timeout_s=HELP_S).text
+            return self._helps[key]
+        return ""
 
     def of(self, spec: RunSpec, folder: Path) -> dict[str, str]:
         """The environment of a run whose folder is this."""

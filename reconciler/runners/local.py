@@ -164,6 +164,10 @@ class LocalRunner:
         """Those of these programs that are not on the PATH of this manifest's checks."""
         return self._environments.lacking(spec, programs)
 
+    def takes(self, spec: EpicSpec, option: str) -> bool:
+        """False where the program of this manifest's agent lists its options, and this is none of them."""
+        return self._environments.takes(spec, option)
+
     def forbids(self, at: Venue) -> bool:
         """True where no file that lies there may be executed."""
         standing = next(path for path in (Path(at.root), *Path(at.root).parents) if path.exists())

@@ -304,3 +304,30 @@ def test_a_limit_of_a_run_that_nobody_keeps_is_said_as_it_is_applied_and_by_doct
     assert (state, message.startswith(says)) == ("warning", True)
     assert "does not hold" not in applied()
     assert not found()
+
+
+@pytest.mark.parametrize("lists", ["--print --json-schema", "--print", ""])
+def test_a_reviewer_that_is_too_old_to_be_given_a_schema_answers_in_its_file(tmp_path: Path, lists: str) -> None:
+    place = Machine(tmp_path)
+    place.program(
+        "claude",
+        f"""case "$*" in
+        --help) echo help >> "{tmp_path}/asked"; echo "{lists}"; exit;;
+        *--json-schema=*) case "{lists}" in --print) echo "error: unknown option" >&2; exit 1;; esac;;
+        esac
+        if test -z "$RECONCILE_VERDICT"; then echo x > made && git add . && git commit -qm Work; fi
+        verdict='{{"verdict": "approve", "risk": "normal", "summary": "Good."}}'
+        case "$*" in
+        *--json-schema=*) answer=$verdict;;
+        *) answer=null; test -z "$RECONCILE_VERDICT" || {{ grep -q "into the file whose path" - && echo "$verdict" > "$RECONCILE_VERDICT"; }};;
+        esac
+        printf '{{"type": "result", "subtype": "success", "structured_output": %s}}\\n' "$answer" """,
+    )
+    agent = {"kind": "claude", "argv": [], "env": {"IS_SANDBOX": "1"}}
+    manifest = place.manifest(agent=agent, tasks=[{"key": "a", "title": "Do a"}], mergePolicy={"review": "agent"})
+
+    place.reconcile("apply", "-f", str(manifest), "--wait", "--timeout", "60s")
+
+    runs = [run for run in place.json("get", "runs") if run["kind"] == "review"]
+    assert len(runs) == 1, "it is not found out by a review that comes to nothing"
+    assert (tmp_path / "asked").read_text() == "help\n"

@@ -109,6 +109,10 @@ class Runner(Protocol):
         """Those of these programs that are not on the PATH of this manifest's runs."""
         ...
 
+    def takes(self, spec: EpicSpec, option: str) -> bool:
+        """False where the program of this manifest's agent lists its options, and this is none of them. It is asked, once."""
+        ...
+
     def start(self, spec: RunSpec) -> None:
         """Start a run, detached. Raises ChangedError when its task or its slot is held or its number is used."""
         ...

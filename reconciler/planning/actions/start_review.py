@@ -13,6 +13,7 @@ from reconciler.model.observed import PullRequest, RunState, Task, Unknown
 from reconciler.model.ports import Assignment, Change, Ports, RunSpec, SlotBound
 from reconciler.model.reasons import Reason
 from reconciler.model.review_by_risk import Review
+from reconciler.model.values import replace
 from reconciler.planning import prompts, review_prompts
 from reconciler.planning.actions import approval, guards
 from reconciler.planning.actions.base import Action, Decision, Waiting
@@ -100,16 +101,10 @@ class StartReview(Action, frozen=True, kw_only=True):
             "attempt": str(self.n),
             "prompt_file": ports.runner.prompt_path(self.run, self.spec.checks_venue),
         }
-        started = ports.agents[spec.kind].invocation(
-            spec,
-            Assignment(
-                values=values,
-                model=self.model,
-                usd=self.usd,
-                apart=True,
-                schema=verdicts.SCHEMA if spec.kind.row.structured else "",
-            ),
-        )
+        by_schema = _by_schema(self.spec, ports)
+        schema = verdicts.SCHEMA if by_schema else ""
+        given = Assignment(values=values, model=self.model, usd=self.usd, apart=True, schema=schema)
+        started = ports.agents[spec.kind].invocation(spec, given)
         ports.runner.start(
             RunSpec(
                 id=self.run,
@@ -126,7 +121,7 @@ class StartReview(Action, frozen=True, kw_only=True):
                     **spec.env,
                 },
                 pass_env=(*started.pass_env, *spec.pass_env),
-                prompt=prompts.render(self.brief, self.subject, values, "") + self._matter(ports),
+                prompt=prompts.render(self.brief, self.subject, values, "") + self._matter(ports, by_schema),
                 timeout_s=spec.timeout_s,
                 stuck_after_s=spec.stuck_after_s,
                 slot=SlotBound(manifest=self.spec.name, most=self.spec.max_agents),
@@ -143,7 +138,7 @@ class StartReview(Action, frozen=True, kw_only=True):
         )
         yield from ()
 
-    def _matter(self, ports: Ports) -> str:
+    def _matter(self, ports: Ports, by_schema: bool) -> str:
         patch = ports.forge.changes.patch(Span(start=self.diff.start, head=self.diff.head), whole=False)
         log = ports.runner.log_tail(self.check, LOG_CHARS) if self.check else ""
         matter = review_prompts.Matter(
@@ -152,9 +147,15 @@ class StartReview(Action, frozen=True, kw_only=True):
             diff=self.diff,
             risk=self.risk,
             checks=self.spec.merge.commands,
-            structured=self.spec.reviewing.kind.row.structured,
+            structured=by_schema,
         )
         return matter.text(patch.decode("utf-8", "replace"), log)
+
+
+def _by_schema(spec: EpicSpec, ports: Ports) -> bool:
+    """True where the program that reviews can be given the schema of its answer; one that is too old for it writes a file, as others do."""
+    option = spec.reviewing.kind.row.structured
+    return bool(option) and ports.runner.takes(replace(spec, agent=spec.reviewing), option)
 
 
 def _running(job: Job) -> Waiting | None:
