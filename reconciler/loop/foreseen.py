@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+
+from msgspec import Struct
 
 from reconciler.loop.asking import ask, known_or
 from reconciler.model.checks import STAGING
@@ -39,22 +41,20 @@ def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str 
     if lacking := known_or(ask(partial(ports.runner.lacking, spec, needed)), ()):
         names, verb = ", ".join(lacking), "is" if len(lacking) == 1 else "are"
         return f"the checks can't be run: {names} {verb} not on their PATH; install that, or fix mergePolicy.checks and apply"
-    if checks and isinstance(base, Base) and (why := _unfit(ports, spec, base, checks[0])):
+    if checks and isinstance(base, Base) and (first := _unfit(ports, spec, base, checks[0])):
+        why = _together((first, *(fault for _, fault in _later(ports, spec, base))))
         return f"the checks can't be run: {why}, or fix mergePolicy.checks and apply"
     return None
 
 
 def doubtful(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
-    """Why one of a manifest's later checks can hardly be run; only those before it may still make it fit, and so it holds nothing."""
-    if not isinstance(base, Base):
-        return None
-    for n, check in enumerate(spec.merge.commands[1:], start=2):
-        file = check_programs.file(check)
-        if file and check_programs.written(file) and (why := _unfit(ports, spec, base, check)):
-            return (
-                f"check {n} can't be run, unless one before it mends that: {why}, or fix mergePolicy.checks and apply"
-            )
-    return None
+    """Why later checks of a manifest can hardly be run; only those before them may still make them fit, and so it holds nothing."""
+    found = _later(ports, spec, base) if isinstance(base, Base) else ()
+    if not isinstance(base, Base) or not found or _unfit(ports, spec, base, spec.merge.commands[0]):
+        return None  # where the first can't be run, that is said with it
+    numbers, why = [str(n) for n, _ in found], _together([fault for _, fault in found])
+    which = f"check {numbers[0]}" if len(found) == 1 else f"checks {', '.join(numbers)}"
+    return f"{which} can't be run, unless one before mends that: {why}, or fix mergePolicy.checks and apply"
 
 
 def unstaged(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
@@ -69,7 +69,36 @@ def unstaged(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str |
     )
 
 
-def _unfit(ports: Ports, spec: EpicSpec, base: Base, check: str) -> str | None:
+class _Fault(Struct, frozen=True, kw_only=True):
+    """What keeps a file of the base that a check runs from being run: in words behind its name, behind several, and what fixes it."""
+
+    file: str
+    one: str
+    many: str
+    fix: str  # {files}: the names of all
+
+
+def _later(ports: Ports, spec: EpicSpec, base: Base) -> tuple[tuple[int, _Fault], ...]:
+    """The checks after the first that run what people write, and can't be run as the base has it; with their numbers."""
+    numbered = list(enumerate(spec.merge.commands, start=1))[1:]
+    written = [
+        (n, check) for n, check in numbered if (file := check_programs.file(check)) and check_programs.written(file)
+    ]
+    return tuple((n, fault) for n, check in written if (fault := _unfit(ports, spec, base, check)))
+
+
+def _together(faults: Sequence[_Fault]) -> str:
+    """What is wrong, "; " and what fixes all of it: whoever mends one file alone would meet the next."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for fault in faults:
+        alike.setdefault((fault.one, fault.many, fault.fix), []).append(fault.file)
+    grouped = {words: list(dict.fromkeys(files)) for words, files in alike.items()}
+    wrong = (f"{', '.join(files)} {one if len(files) == 1 else many}" for (one, many, _), files in grouped.items())
+    fixes = (fix.replace("{files}", shlex.join(files)) for (*_, fix), files in grouped.items())
+    return f"{', '.join(wrong)}; {', '.join(fixes)}"
+
+
+def _unfit(ports: Ports, spec: EpicSpec, base: Base, check: str) -> _Fault | None:
     """Why a file of the base that a check runs can't be run, and what fixes it."""
     if (file := check_programs.file(check)) is None:
         return None
@@ -77,16 +106,20 @@ def _unfit(ports: Ports, spec: EpicSpec, base: Base, check: str) -> str | None:
     if isinstance(found, Unknown) or found is None:
         return None
     if not found.there:
-        return f"{file} is not in {base.name}; commit it there"
+        return _Fault(
+            file=file, one=f"is not in {base.name}", many=f"are not in {base.name}", fix="commit {files} there"
+        )
     if not check_programs.executed(check):
         return None
     if not found.executable:
-        return f"{file} is not executable in {base.name}; 'chmod +x {shlex.quote(file)}' and commit that"
+        what, fix = f"not executable in {base.name}", "'chmod +x {files}' and commit that"
+        return _Fault(file=file, one=f"is {what}", many=f"are {what}", fix=fix)
     if not spec.merge.runner.local:
         return None
     if known_or(ask(partial(ports.runner.forbids, spec.checks_venue)), False):
-        root = spec.checks_venue.root
-        return f"{file} can't be executed at {root}, which is mounted with noexec; write another worktrees.root"
+        what = f"can't be executed at {spec.checks_venue.root}, which is mounted with noexec"
+        return _Fault(file=file, one=what, many=what, fix="write another worktrees.root")
     if lacking := known_or(ask(partial(ports.runner.lacking, spec, found.interpreters)), ()):
-        return f"{file} is run by {lacking[0]!r}, as its first line says, which is not here; install that"
+        what = f"run by {lacking[0]!r}, as its first line says, which is not here"
+        return _Fault(file=file, one=f"is {what}", many=f"are {what}", fix="install that")
     return None

@@ -139,6 +139,28 @@ def test_a_script_that_can_not_be_executed_is_said_before_anything_runs_and_how_
         assert "can't be run" not in place.reconcile("diff", "-f", manifest)
 
 
+def test_all_scripts_that_can_not_be_run_are_said_at_once_with_what_mends_them(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for name in ("lint.sh", "unit.sh", "e2e.sh"):
+        (place.root / name).write_text("#!/bin/sh\nexit 0\n")
+    place.git("add", ".")
+    place.git("commit", "--quiet", "--message=Check")
+    checks = ["./lint.sh", "./unit.sh -q", "sh gone.sh", "./e2e.sh", "./lint.sh --all"]
+    manifest = str(place.manifest(tasks=TASKS[:1], mergePolicy={"checks": checks}, suspend=True))
+
+    said = place.reconcile("diff", "-f", manifest)
+
+    assert "lint.sh, unit.sh, e2e.sh are not executable in main, gone.sh is not in main; " in said
+    assert said.count("'chmod +x lint.sh unit.sh e2e.sh' and commit that, commit gone.sh there") == 1
+    assert "unless one before" not in said
+    mends = said.partition("main; '")[2].partition("'")[0]
+    subprocess.run(mends.split(), cwd=place.root, check=True)
+    place.git("commit", "--quiet", "--all", "--message=Executable")
+    assert "check 3 can't be run, unless one before mends that: gone.sh is not in main" in place.reconcile(
+        "diff", "-f", manifest
+    )
+
+
 @pytest.mark.parametrize("check", ["./linked/check.sh", "./link.sh", "./ci"])
 def test_of_a_script_behind_a_link_nothing_is_foretold(tmp_path: Path, check: str) -> None:
     place = Place(tmp_path)
