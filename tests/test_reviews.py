@@ -275,6 +275,21 @@ def test_a_prompt_that_is_a_link_is_what_the_base_says_of_it(tmp_path: Path) -> 
     assert prompts.linked(worlds.an_epic(agent=AgentSpec(argv=("a",), prompt="round.md")), held) == {"round.md"}
 
 
+def test_what_a_prompt_has_its_agent_read_with_it_is_known_wherever_the_prompt_stands(tmp_path: Path) -> None:
+    repo = gitrepo.make(tmp_path / "main", files={"how/look.md": "As @docs/style.md says. Ask ann@example.org.\n"})
+    (tmp_path / "mine.md").write_text("Mind @mine/rules.md\n")
+    bare, prompts = repo.head(), Templates(repo.seam())
+    held = repo.commit({MERGER: "Read @docs/review.md first.\n", WORKER: "Do {task}, by @docs/work.md\n"})
+    repo.write({MERGER: "@nothing.md\n", "how/look.md": "@nothing.md\n"})
+    named = worlds.an_epic(agent=AgentSpec(argv=("a",), prompt=str(tmp_path / "mine.md")))
+    looks = replace(named, reviewer=AgentSpec(prompt=str(repo.path / "how/look.md")))
+
+    assert prompts.linked(worlds.an_epic(), bare) == frozenset()
+    assert prompts.linked(worlds.an_epic(), held) == {"docs/review.md", "docs/work.md"}
+    found = {path for path in prompts.linked(looks, bare) if not path.endswith(".")}
+    assert found == {"docs/style.md", "mine/rules.md"}
+
+
 def test_guidelines_that_are_a_link_are_those_to_which_it_leads_in_the_base(tmp_path: Path) -> None:
     repo = gitrepo.make(tmp_path, files={"GUIDE.md": "Ours.\n"})
     (repo.path / MERGER).parent.mkdir(parents=True)

@@ -205,8 +205,7 @@ def _guidelines(ports: Ports, desired: Desired, bases: Bases) -> Mapping[str, st
 
 def _linked_prompts(ports: Ports, desired: Desired, bases: Bases) -> Mapping[str, frozenset[str]]:
     """Where it can't be read, what is to land can't be either."""
-    naming = [spec for spec in desired.epics if spec.agent.prompt or (spec.reviewer and spec.reviewer.prompt)]
-    asking = ((spec, base) for spec in naming if isinstance(base := bases[spec.base], Base))
+    asking = ((spec, base) for spec in desired.epics if isinstance(base := bases[spec.base], Base))
     found = {
         spec.name: known_or(ask(partial(ports.prompts.linked, spec, base.head)), frozenset()) for spec, base in asking
     }

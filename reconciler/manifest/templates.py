@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from reconciler.git import committed_files
@@ -12,6 +13,7 @@ from reconciler.git.commands import Git
 from reconciler.manifest.shipped import shipped_agents
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError, TemporaryError
+from reconciler.model.instructions import imports
 from reconciler.model.names import Sha
 
 WORKER, MERGER = ".claude/agents/worker.md", ".claude/agents/merger.md"
@@ -69,10 +71,17 @@ class Templates:
         return tuple(dict.fromkeys(here))
 
     def linked(self, spec: EpicSpec, base: Sha) -> frozenset[str]:
-        """The paths by which the prompts that a manifest names are read in the base beside their own, where these are links:
-        who writes there writes the prompts."""
-        named = (self._inside(agent.prompt) for agent in (spec.agent, spec.reviewer) if agent and agent.prompt)
-        return frozenset(found for path in named if path for found in self._through(base, path))
+        """The paths by which the prompts that a manifest names are read in the base beside their own, where these are links, and
+        those that any prompt has its agent read with it: who writes there writes the prompts."""
+        named = [agent.prompt for agent in (spec.agent, spec.reviewer) if agent and agent.prompt]
+        inside = [path for prompt in named if (path := self._inside(prompt))]
+        texts = [self._own(base, WORKER), self._own(base, MERGER)]
+        for prompt in named:
+            with suppress(PermanentError):  # what can't be read is given to nobody
+                texts.append(self._chosen(prompt, base))
+        # Agents look for it where they work, at the top of a worktree.
+        imported = (path for text in texts if text and "@" in text for path in imports(text, ("",)))
+        return frozenset((*(found for path in inside for found in self._through(base, path)), *imported))
 
     def _through(self, base: Sha, path: str) -> frozenset[str]:
         found: frozenset[str] = self._git.remembered(("links", base, path), (), lambda: self._links(base, path))

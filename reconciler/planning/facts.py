@@ -67,7 +67,7 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     authors_words: LastWords | None = None  # of its newest attempt, where its agent reports nothing
     brief: str | Unknown = ""  # what a reviewer of it is to look for
     guidelines: str = ""  # whose words that is, for people
-    linked_prompts: frozenset[str] = frozenset()  # the paths to which the prompts of its manifest lead, as links
+    linked_prompts: frozenset[str] = frozenset()  # the paths to which its prompts lead, as links or imports
     reviewer_gate: tuple[Reason, str, datetime | None] | None = None  # why no reviewer of this epic may start
     red_checks: tuple[Run, ...] = ()  # that its head has failed by itself, on whichever base
     was_green: bool = False  # the head that it offers has passed these checks on some base

@@ -120,7 +120,9 @@ class Observed(Struct, frozen=True, kw_only=True, dict=True):
     agents_missing: Mapping[str, str] = field(default_factory=dict)  # by manifest: why its agent can't be started
     reviewers_missing: Mapping[str, str] = field(default_factory=dict)  # the same of its reviewer
     guidelines: Mapping[str, str] = field(default_factory=dict)  # by manifest: whose words `review_prompts` has
-    linked_prompts: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by manifest: what its prompts link to
+    linked_prompts: Mapping[str, frozenset[str]] = field(
+        default_factory=dict
+    )  # by manifest: what its prompts link to or import
     review_prompts: Mapping[str, str | Unknown] = field(
         default_factory=dict
     )  # by manifest: what its reviewer is to look for

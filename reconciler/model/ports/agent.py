@@ -114,7 +114,8 @@ class Prompts(Protocol):
         ...
 
     def linked(self, spec: EpicSpec, base: Sha) -> frozenset[str]:
-        """The paths of the repository to which the prompts that a manifest names lead in the base, where they are links."""
+        """The paths of the repository to which the prompts that a manifest names lead in the base, where they are links, and those
+        that a prompt has its agent read with it."""
         ...
 
     def review(self, spec: EpicSpec, base: Sha) -> str:
