@@ -837,6 +837,37 @@ def test_of_which_agents_nobody_keeps_what_a_run_may_cost_is_known_wherever_thei
     assert not list(budget.unkept(replace(spec, budget=Budget(usd_per_task=1))))
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        "mergePolicy: {{protectedPaths: [{}]}}",
+        "mergePolicy: {{risk: {{high: [{}]}}}}",
+        "mergePolicy: {{risk: {{low: [{}]}}}}",
+        "mergePolicy: {{checks: [{{run: x, paths: [{}]}}]}}",
+        "mergePolicy: {{queue: {{scopes: {{x: [{}]}}}}}}",
+        "tasks: [{{key: a, title: A, paths: [{}]}}]",
+    ],
+)
+@pytest.mark.parametrize(
+    ("glob", "instead"),
+    [
+        ("/.github/**", ", like '.github/**'"),
+        ("src/billing/", ", like 'src/billing/**'"),
+        ("./a.py", ", like 'a.py'"),
+        ("../x", ", like 'x'"),
+        ("a//b", ", like 'a/b'"),
+        ("/", ""),
+    ],
+)
+def test_a_glob_that_no_path_can_fit_is_refused_with_one_that_may_be_meant(refused, where, glob, instead):
+    said = refused(with_spec(where.format(glob)))
+
+    assert (
+        f"'{glob}' fits no path; allowed: globs of paths as git has them, from the top of the repository{instead}"
+        in said
+    )
+
+
 @pytest.mark.parametrize("field", ["usd", "usdPerTask", "tokens"])
 def test_a_budget_without_a_bound_may_say_so(read, refused, field):
     said = {"usd": 1, "usdPerTask": 1, "tokens": 1} | {field: "null"}

@@ -10,6 +10,7 @@ from reconciler.manifest.fields import INLINE, NAMED, Fields, form
 from reconciler.manifest.runner_fields import Runner
 from reconciler.manifest.texts import (
     Command,
+    Glob,
     Key,
     Line,
     Login,
@@ -46,7 +47,7 @@ class CheckFields(Fields):
         "said: it is flaky.",
         examples=[1],
     )
-    paths: list[Line] = Field(
+    paths: list[Glob] = Field(
         default=[],
         description="What it is about, as globs: it is left out where a change touches none of them, and something else is "
         "run. Empty: everything.",
@@ -80,7 +81,7 @@ class Queue(Fields):
         "made on the base has passed the checks.",
         examples=[True],
     )
-    scopes: dict[Key, list[Line]] = Field(
+    scopes: dict[Key, list[Glob]] = Field(
         default={},
         description="Parts of the repository that hang together, by a name and globs each. Tasks that are likely to change the "
         "same scope begin one after the other, as if it were one file, while there are others to begin.",
@@ -112,8 +113,8 @@ class ReviewFields(Fields):
 class RiskFields(Fields):
     """Which paths are of high or low risk. * and ? stay within a folder, ** does not."""
 
-    high: list[Line] = Field(default=[], description="A change to one of these is.", examples=[["src/billing/**"]])
-    low: list[Line] = Field(
+    high: list[Glob] = Field(default=[], description="A change to one of these is.", examples=[["src/billing/**"]])
+    low: list[Glob] = Field(
         default=[],
         description="These are, whatever the built-in rules say of their paths; not protected paths, or removed tests.",
         examples=[["docs/**"]],
@@ -184,7 +185,7 @@ class Policy(Fields):
         description="What to do where there are no checks. auto: allow on the local forge, block on any other.",
         examples=["block"],
     )
-    protected_paths: list[Line] = Field(
+    protected_paths: list[Glob] = Field(
         default=list(MergePolicy().protected_paths),
         description="A change to one of these needs a person's approval. * and ? stay within a folder, ** does not; "
         "'package.json#scripts' is only that part of it. Where it is not written, the files that the checks name or take "

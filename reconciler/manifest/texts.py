@@ -39,6 +39,18 @@ def _inside(text: str) -> str:
     return "/".join(part for part in parts if part != ".")
 
 
+def _glob(text: str) -> str:
+    """A glob that some path of a repository can fit: none begins or ends with a slash, or goes up."""
+    parts = text.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        fitting = "/".join(part for part in parts if part not in ("", ".", "..")) + "/**" * text.endswith("/")
+        write = f", like {fitting!r}" if fitting.strip("/*") else ""
+        raise ValueError(
+            f"{text!r} fits no path; allowed: globs of paths as git has them, from the top of the repository{write}"
+        )
+    return text
+
+
 def _task_id(text: str) -> str:
     if not usable(text):
         raise ValueError(f"{text!r} can't be a branch; allowed: no '..', not ending in '.' or '.lock'")
@@ -72,7 +84,9 @@ Key = Annotated[str, Field(pattern=PATTERNS["key"])]
 Id = Annotated[str, Field(pattern=PATTERNS["id"]), AfterValidator(_task_id)]
 Line = Annotated[str, Field(pattern=PATTERNS["line"], max_length=500)]
 Label = Annotated[str, Field(pattern=PATTERNS["line"], max_length=100), AfterValidator(_label)]
-LikelyPath = Annotated[str, Field(pattern=PATTERNS["line"], max_length=100 - len(PATHS))]  # it becomes a label
+Glob = Annotated[str, Field(pattern=PATTERNS["line"], max_length=500), AfterValidator(_glob)]
+# It becomes a label.
+LikelyPath = Annotated[str, Field(pattern=PATTERNS["line"], max_length=100 - len(PATHS)), AfterValidator(_glob)]
 Login = Annotated[str, Field(pattern=PATTERNS["line"], max_length=100), AfterValidator(_login)]
 Text = Annotated[str, AfterValidator(str.rstrip)]
 Command = Annotated[str, Field(pattern=PATTERNS["command"])]
