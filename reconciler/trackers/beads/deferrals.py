@@ -35,9 +35,8 @@ def of_rows(beads: Path) -> Mapping[str, str] | None:
 
 def added(found: Iterable[Record], until: Mapping[str, str]) -> list[Record]:
     """The records with the dates that they lack."""
-    return [
-        {**record, "defer_until": until[id]}
-        if (id := str(record["id"])) in until and not record.get("defer_until")
-        else record
-        for record in found
-    ]
+    return [_dated(record, until.get(str(record["id"]))) for record in found]
+
+
+def _dated(record: Record, until: str | None) -> Record:
+    return {**record, "defer_until": until} if until and not record.get("defer_until") else record
