@@ -31,6 +31,9 @@ class _Told:
     def template(self, spec: EpicSpec, base: Sha) -> str:
         return "{title} {feedback}"
 
+    def linked(self, spec: EpicSpec, base: Sha) -> frozenset[str]:
+        return frozenset()
+
 
 def a_telling_loop(world: World, **fields: object) -> Loop:
     loop = a_loop(world, WORK, **fields)
