@@ -115,7 +115,7 @@ def run(
             pass_fds=pass_fds,
         )
     except OSError as error:
-        raise _not_started(argv[0], error) from error
+        raise _not_started(argv[0], cwd, error) from error
     try:
         out, err = process.talk(stdin or b"", timeout_s, called or Path(argv[0]).name)
     except BaseException as error:
@@ -150,17 +150,20 @@ def start_detached(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | s
             pass_fds=pass_fds,
         )
     except OSError as error:
-        raise _not_started(argv[0], error) from error
+        raise _not_started(argv[0], cwd, error) from error
     _DETACHED.add(process)
     reap()
     return process.pid
 
 
-def _not_started(program: str, error: OSError) -> ReconcileError:
+def _not_started(program: str, cwd: Path | str | None, error: OSError) -> ReconcileError:
     if refused.lacks(error):
         message, hint = refused.words(error, starting=True)
         text = f"cannot start {program}: {message}"
         return TemporaryError(text, delay=30.0, hint=hint) if refused.passes(error) else PermanentError(text, hint=hint)
+    if cwd is not None and str(error.filename) == str(cwd):  # it is not the program that was not found
+        text = f"cannot start {program} in {cwd}: {error.strerror}"
+        return TemporaryError(text, delay=10.0) if isinstance(error, FileNotFoundError) else PermanentError(text)
     return PermanentError(f"cannot start {program}: {error.strerror}", hint=f"is {program} installed?")
 
 

@@ -116,3 +116,14 @@ def test_the_time_in_which_we_were_stopped_ourselves_is_not_counted_against_a_pr
         out, err = process.communicate(timeout=30)
 
     assert out == b"0\n", err.decode()
+
+
+def test_a_folder_that_is_gone_is_not_taken_for_a_program_that_is_not_installed(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+
+    with pytest.raises(TemporaryError, match=f"cannot start true in {gone}: No such file") as caught:
+        shell.run(("true",), env={"PATH": os.environ["PATH"]}, cwd=gone)
+    assert caught.value.hint is None
+    with pytest.raises(PermanentError) as caught:
+        shell.run(("no-such-program",), env={"PATH": os.environ["PATH"]}, cwd=tmp_path)
+    assert caught.value.hint == "is no-such-program installed?"
