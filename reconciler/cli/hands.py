@@ -52,7 +52,7 @@ def _where(site: Site, task: TaskId) -> str:
 
 def _brought(site: Site, task: TaskId) -> str:
     """What was not committed on another machine, brought here; nothing where nothing was."""
-    for at in dict.fromkeys(spec.venue for spec in site.desired().epics if not spec.venue.local):
+    for at in site.desired().elsewhere:
         try:
             there = task in site.workspaces.worktrees(at, [task]) and site.workspaces.salvage(task, at)
         except TemporaryError as error:

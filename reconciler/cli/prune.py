@@ -16,7 +16,7 @@ from reconciler.git import worktrees
 from reconciler.git.worktrees import BRANCHES, WorktreeListing
 from reconciler.loop import clearing
 from reconciler.loop.loop import Tick
-from reconciler.model.errors import PermanentError, ReconcileError, UsageError
+from reconciler.model.errors import PermanentError, ReconcileError, TemporaryError, UsageError
 from reconciler.model.names import BRANCH_PREFIX, TaskId
 from reconciler.model.observed import Observed, Unknown, WorktreeFault
 from reconciler.model.values import replace
@@ -81,8 +81,25 @@ def restore_command(site: Site, id: TaskId, out: Output) -> int:
     """Bring the newest saved work of a TASK back, as a branch."""
     if not any(saved.task == id for saved in site.workspaces.salvages()):
         known_in(site, id)
+    unseen = _bring(site, id)
+    if unseen and not any(saved.task == id for saved in site.workspaces.salvages()):
+        raise TemporaryError(f"{id}: nothing is saved here; {unseen}")
     branch = site.workspaces.restore(id)
     return out.acted(site, "Restore", id, f"its saved work is on {branch}")
+
+
+def _bring(site: Site, task: TaskId) -> str:
+    """Save here what a run that is over had not committed elsewhere, where it stays for the next one; what can't be seen of that."""
+    far, unseen = site.desired().elsewhere, ""
+    if not far or any(run.alive and run.task == task for run in site.runner.runs().values()):
+        return ""
+    for at in far:
+        try:
+            if task in site.workspaces.worktrees(at, [task]):
+                site.workspaces.salvage(task, at)
+        except TemporaryError as error:
+            unseen = f"what it may have on {at.remote} can't be seen: {error}"
+    return unseen
 
 
 def _removals(site: Site, observed: Observed, named: TaskId | None, everything: bool, dry_run: bool) -> list[Removal]:
@@ -138,5 +155,4 @@ def venues(site: Site, known: WorktreeListing) -> list[Venue]:
     checks = [str(e.path.parent.parent) for e in known.entries if e.path.parent.name == CHECKS]
     default = [] if named else [str(site.repository.main.parent / DEFAULT_ROOT)]
     roots = dict.fromkeys(os.path.realpath(root) for root in (*named, *default, *left, *checks))
-    far = dict.fromkeys(spec.venue for spec in site.desired().epics if not spec.venue.local)
-    return [*(Venue(root=root) for root in roots), *far]
+    return [*(Venue(root=root) for root in roots), *site.desired().elsewhere]

@@ -296,6 +296,12 @@ class Desired(Struct, frozen=True, kw_only=True):
         """True when something is done for a manifest; with `task`, for this task of it."""
         return (self.acting is None or manifest in self.acting) and (task is None or self.alone in (None, task))
 
+    @property
+    def elsewhere(self) -> tuple[Venue, ...]:
+        """Where else than on this machine tasks are worked on; of places at which the same is found, one."""
+        far = (at for spec in self.epics for at in spec.venues if not at.local)
+        return tuple({(at.remote, at.scratch): at for at in far}.values())
+
     def pushes(self, base: str) -> bool:
         """True when what lands on `base` is pushed: there is one line per base, so one manifest's word is enough."""
         return any(spec.merge.push for spec in self.epics if spec.base == base)

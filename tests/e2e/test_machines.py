@@ -155,12 +155,24 @@ def test_a_task_that_goes_on_here_takes_what_it_left_elsewhere_along_as_saved_wo
     task = far.tasks()["Do a"]["id"]
     remote = far.folder / "remote.git"
     assert far.git("for-each-ref", "--format=%(refname)", cwd=remote).split() == [f"refs/reconcile/run/{task}"]
+    remote.rename(far.folder / "away.git")
+    assert "nothing is saved here; what it may have on" in far.reconcile("restore", task, code=1)
+    (far.folder / "away.git").rename(remote)
     far.go.touch()
     far.manifest(tasks=tasks, agent=agent)
     far.reconcile("apply", "-f", epic, "--wait")
     assert far.subjects() == ["Do a", "Begin"] and far.git("for-each-ref", cwd=remote) == ""
     far.reconcile("restore", task)
     assert far.git("show", f"agent/{task}:half").strip() == "half"
+
+
+def test_what_an_attempt_elsewhere_had_not_committed_can_be_restored_while_it_waits_for_the_next_one(far: Far):
+    agent = {"argv": ["sh", "-c", "echo half > half; sleep 2; exit 3"], "maxAttempts": 1}
+    epic = str(far.manifest(tasks=[{"key": "a", "title": "Do a"}], agent=agent, runner=far.runner))
+    far.reconcile("apply", "-f", epic, "--wait", code=3)
+    task = far.tasks()["Do a"]["id"]
+    assert f"restored/{task}-1" in far.reconcile("restore", task)
+    assert far.git("show", f"restored/{task}-1:half").strip() == "half"
 
 
 def test_doctor_looks_at_what_agents_elsewhere_need(far: Far):
