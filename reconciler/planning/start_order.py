@@ -49,7 +49,7 @@ class StartOrder:
         hand: list[tuple[TaskId, Footprint]] | None = None
         for (begins, _), tier in groupby(queue, key=self._tier):
             rest = list(tier)
-            while begins and len(rest) > 1 and len(found) < max(free, 1):
+            while begins and rest and len(found) < max(free, 1):
                 hand = self._in_hand(queue[0].spec) if hand is None else hand
                 feet = [self._guesses.of(job.task).within(scopes) for job in rest[:SCANNED_MAX]]
                 at = first_apart(feet, [each for _, each in hand], partial(self._passed_by, rest))
