@@ -830,6 +830,10 @@ def test_of_which_agents_nobody_keeps_what_a_run_may_cost_is_known_wherever_thei
     (spec,) = read(profile + HEAD + lines + (f"  reviewer: {reviewer}\n" if reviewer else ""))
 
     said = [what for what, _ in budget.unkept(spec)]
+    assert all(("agent.timeout" in fix) == ("agents" in what) for what, fix in budget.unkept(spec))
+    assert all(
+        ("reviewer.timeout" in fix) == (bool(reviewer) and "reviewers" in what) for what, fix in budget.unkept(spec)
+    )
 
     assert [
         what.removeprefix("budget.usdPerRun ($1.00) does not hold for ").split(" can't")[0] for what in said

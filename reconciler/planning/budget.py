@@ -75,12 +75,15 @@ def unkept(spec: EpicSpec) -> Iterator[tuple[str, str]]:
         if kind.row.bounded:
             continue
         who = " and ".join(name for name, each in kinds.items() if each is kind)
-        field = "agent" if who.startswith("agents") else "reviewer"
+        written = {"agents": spec.agent, "reviewers": spec.reviewer}
+        fields = ", ".join(
+            f"{name[:-1]}.timeout" for name, each in written.items() if each and each.kind is kind and name in who
+        )
         keep = ", ".join(each for each in AgentKind if each.row.bounded)
         yield (
             f"budget.usdPerRun (${most:.2f}) does not hold for its {who}: one of kind {kind} can't be given a limit, and does not say "
             "what it costs while it works",
-            f"take it out and bound the time of a run ({field}.timeout), or name one that keeps it: {keep}",
+            f"take it out and bound the time of a run ({fields}), or name one that keeps it: {keep}",
         )
 
 
