@@ -143,6 +143,21 @@ def test_where_many_are_bad_more_of_them_have_to_fail() -> None:
     assert pauses(seen(*(a_check(n, 100 - n) for n in range(1, 9)), **many)) == {"all"}
 
 
+def test_whom_the_row_itself_has_sent_back_makes_it_no_longer() -> None:
+    """Each of them failed, was sent back and failed again before the next one did."""
+    reds = [
+        a_check(n + 3 * again, 100 - 20 * n - 9 * again, task=TaskId(f"x-{n}")) for n in (1, 2, 3) for again in (0, 1)
+    ]
+    back = {
+        TaskId(f"x-{n}"): tuple(
+            worlds.a_run(f"x-{n}", again, why="ChecksFailed", started_at=worlds.ago(100 - 20 * n - again))
+            for again in range(2, 8)
+        )
+        for n in (1, 2)
+    }
+    assert pauses(seen(*reds, runs=back)) == {"all"}
+
+
 def test_a_line_is_unfrozen_for_all_manifests_that_share_it_and_by_no_clock_for_ever() -> None:
     other = worlds.an_epic(name="other")
     assert pauses(seen(*REDS), worlds.an_epic(), other) == {"all", "other"}

@@ -40,8 +40,9 @@ def pauses(desired: Desired, observed: Observed) -> Pauses:
             lines.setdefault((spec.base, spec.asked), []).append(spec)
     found: Pauses = {}
     for specs in lines.values():
-        streak = _streak(specs, observed)
-        if len(streak) >= LEAST and len(streak) >= enough(_rate(specs, streak, observed)):
+        row = _row(specs, observed)
+        streak = _streak(row)
+        if len(streak) >= LEAST and len(streak) >= enough(_rate(specs, row, observed)):
             found |= {spec.name: _message(spec, streak) for spec in specs}
     return found
 
@@ -60,16 +61,24 @@ def paused(manifest: str) -> Waiting:
     return Waiting(Reason.QUEUE_PAUSED, f"the queue pauses; 'reconcile status {manifest}' says why")
 
 
-def _streak(specs: Sequence[EpicSpec], observed: Observed) -> Streak:
-    since = max(spec.unfrozen_at for spec in specs)
+def _streak(row: Sequence[Run]) -> Streak:
     newest: dict[TaskId, Run] = {}
+    for run in row:
+        newest.setdefault(run.task, run)
+    return tuple(reversed(newest.values()))
+
+
+def _row(specs: Sequence[EpicSpec], observed: Observed) -> list[Run]:
+    """Every check since anything passed that a change has failed by itself, the last one first."""
+    since = max(spec.unfrozen_at for spec in specs)
+    row: list[Run] = []
     for run in sorted(_ended(specs, observed), key=lambda run: run.exit.at if run.exit else observed.at, reverse=True):
         if run.exit is None or run.exit.well or run.exit.at <= since <= observed.at:
             break
         mark = observed.since.get(run.task)
         if turned_red(run, mark.at if mark else None, observed.at) and _by_itself(specs[0], run, observed):
-            newest.setdefault(run.task, run)
-    return tuple(reversed(newest.values()))
+            row.append(run)
+    return row
 
 
 def _ended(specs: Sequence[EpicSpec], observed: Observed) -> Iterator[Run]:
@@ -89,9 +98,9 @@ def _by_itself(spec: EpicSpec, run: Run, observed: Observed) -> bool:
     return len(run.heads) <= 1 or (run.below is not None and passes(observed, spec, run.below, staged=bool(run.commit)))
 
 
-def _rate(specs: Sequence[EpicSpec], streak: Streak, observed: Observed) -> float:
-    """The part of the changes that was bad before these."""
-    began = min((run.started_at for run in streak if run.started_at), default=observed.at)
+def _rate(specs: Sequence[EpicSpec], row: Sequence[Run], observed: Observed) -> float:
+    """The part of the changes that was bad before these: whom they sent back themselves tells nothing of that."""
+    began = min((run.started_at for run in row if run.started_at), default=observed.at)
     runs = () if isinstance(observed.runs, Unknown) else (run for mine in observed.runs.values() for run in mine)
     names = {spec.name for spec in specs}
     bad = sum(
