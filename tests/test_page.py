@@ -11,9 +11,12 @@ import pytest
 from reconciler.cli import COMMANDS
 from reconciler.cli.facts import landings
 from reconciler.cli.top import lines
+from reconciler.model.names import RunId, RunKind, TaskId
+from reconciler.model.observed import Cause, Exit, Run, RunState, StopWhy
 from reconciler.render.acts import ACTS, Click, asked, of_task
 from reconciler.render.board import column_of
 from reconciler.render.details import Details
+from reconciler.render.entry import run_record
 from reconciler.render.page import repositories, task, timeline, tree
 from reconciler.render.page.layout import Block, View, flat, html, patch
 from reconciler.render.page.overview import Overview
@@ -232,6 +235,31 @@ def test_the_timeline_says_what_its_colours_mean() -> None:
     now = datetime.fromisoformat(AT)
     head = html(timeline.view([{**reviewed(None, AT), "task": "x-1"}], {}, {"x-1": AT}, "", "", now).blocks[0].head)
     assert all(f'class="key {kind}"' in head for kind in ("work", "check", "review", "bad", "limit", "landed"))
+
+
+@pytest.mark.parametrize(
+    ("stop", "shown", "colour"),
+    [
+        ("person", "stopped", "work"),
+        ("closed", "stopped", "work"),
+        ("done", "ended well", "work good"),
+        ("budget", "budget spent", "limit"),
+        ("stuck", "stopped", "work bad"),
+    ],
+)
+def test_what_was_stopped_as_somebody_wanted_it_did_not_end_badly(stop: str, shown: str, colour: str) -> None:
+    ended = Exit(cause=Cause.STOPPED, at=datetime.fromisoformat(AT), stop=StopWhy(stop))
+    attempt = Run(
+        id=RunId(RunKind.WORK, "x-1", 1),
+        task=TaskId("x-1"),
+        manifest="work",
+        state=RunState.ENDED,
+        started_at=ended.at,
+        exit=ended,
+    )
+    record = {**run_record(attempt), "task": "x-1"}
+    row = timeline.view([record], {}, {}, "", "", ended.at).blocks[0].items["r-x-1"]
+    assert f'<rect class="{colour}"' in row and f"attempt 1: {shown}," in row
 
 
 @pytest.mark.parametrize("hours", [float(each) for each in timeline.SPANS])

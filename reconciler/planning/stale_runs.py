@@ -10,7 +10,7 @@ from reconciler.model.observed import Run, StopWhy, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages, staging
 from reconciler.planning.actions import Action, RemoveWorktree, StopAgent, guards
-from reconciler.planning.actions.stop_agent import left_alone, out_of_time, overspent
+from reconciler.planning.actions.stop_agent import ends, left_alone, out_of_time, overspent
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.epic_tasks import EpicTasks
 from reconciler.planning.epic_view import EpicView
@@ -26,7 +26,7 @@ def checks(view: EpicView) -> Iterator[Action]:
     wanted = _wanted(view)
     for subject in sorted({run.id.subject for run in observed.live.checks if run.manifest == name}):
         last = observed.checks[subject][-1]
-        if last.manifest != name or not last.alive or last.exit is not None or last.commit:
+        if last.manifest != name or not last.alive or last.exit is not None or last.commit or ends(last, observed.at):
             continue
         if subject not in wanted and last.id not in view.tested:
             message, why = "what it tested is no longer what would be merged", StopWhy.PERSON
@@ -79,7 +79,9 @@ def reviews(view: EpicView) -> Iterator[Action]:
     every = [run for runs in observed.reviews.values() for run in runs]
     by_task = {job.task.id: job for job in view.jobs} if every else {}
     for run in sorted(every, key=lambda run: run.id):
-        if run.manifest != name or not run.alive or (run.exit is not None and not left_alone(run, observed.at)):
+        if run.manifest != name or not run.alive or ends(run, observed.at):
+            continue
+        if run.exit is not None and not left_alone(run, observed.at):
             continue
         if why := _why_ended(run, spec, by_task.get(run.task), observed.at, asked=run.id in wanted):
             yield StopAgent(

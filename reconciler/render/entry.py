@@ -13,7 +13,6 @@ from reconciler.model.observed import (
     PullRequest,
     PullState,
     Run,
-    StopWhy,
     Task,
     Unknown,
 )
@@ -173,14 +172,15 @@ def run_record(run: Run, diff: Diff | None = None, offer: Reviewing | None = Non
 
 
 def _ending(record: Exit) -> dict[str, Any]:
-    """How a run ended. `flaky`: which of its commands, from 1, passed only when they were started again."""
+    """How a run ended. `flaky`: which of its commands, from 1, passed only when they were started again; `stop`: why it was
+    stopped."""
     return {
         "cause": str(record.cause),
         "code": record.code,
         "signal": record.signal,
         "limitSeconds": record.limit_s,
         "flaky": [step + 1 for step in record.flaky],
-        **({"stop": str(record.stop)} if record.stop is StopWhy.ENGINE_LIMIT else {}),
+        **({"stop": str(record.stop)} if record.stop else {}),
     }
 
 

@@ -93,6 +93,7 @@ def as_run(
         report=report,
         usd=usd,
         done_at=done_at,
+        stopped_at=record.stopped_at if judged.state is RunState.ENDING else None,
         halted=halted,
         where="" if record.start.at.local else f"{record.start.at.kind}:{record.node}".rstrip(":"),
         remark=record.given_up,

@@ -66,7 +66,7 @@ class SlowWorld(World):
     def stop(self, run: RunId, why: StopWhy) -> None:
         seen = self.processes[run]
         if seen.state in (RunState.STARTING, RunState.RUNNING):
-            self.processes[run] = replace(seen, state=RunState.ENDING)
+            self.processes[run] = replace(seen, state=RunState.ENDING, pid=7, stopped_at=self.now)
             self.told[run] = why
 
     def end_what_was_told_to(self) -> None:

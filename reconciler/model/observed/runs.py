@@ -117,6 +117,7 @@ class Run(Struct, frozen=True, kw_only=True, gc=False):
     heard: frozenset[str] = frozenset()  # the comments on its pull request that its prompt held, by their ids
     usd: float | None = None  # what its agent says, while it runs, that it has cost so far
     done_at: datetime | None = None  # since when its agent has printed that it came to its end, while it still runs
+    stopped_at: datetime | None = None  # of one that is ending: when it was asked to; None: nobody has asked
     halted: bool = False  # its supervisor is stopped (SIGSTOP): nobody keeps its limits
     where: str = ""  # the engine that placed it, and the node; empty: this machine
     remark: str = ""  # elsewhere: why it waits for a node, or why it was given up; what a forge's checks came to

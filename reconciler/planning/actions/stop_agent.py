@@ -17,6 +17,8 @@ from reconciler.planning.budget import cost_so_far
 from reconciler.planning.job import Job
 from reconciler.planning.labels import STOPPED, TAKEN
 
+ENDS_IN = timedelta(seconds=30)  # what has not ended its run by then is itself ended at the next word
+
 
 class StopAgent(Action, frozen=True, kw_only=True):
     by_merge: ClassVar[bool] = False
@@ -30,8 +32,8 @@ class StopAgent(Action, frozen=True, kw_only=True):
             return None
         if job.failure and job.failure.of(cls.__name__) and (waiting := guards.resting(job)):
             return waiting
-        if run.where and run.state is RunState.ENDING:
-            return None  # it was asked; each look asks again, and it may take as long as a node is silent
+        if ends(run, job.now):
+            return None
         task = job.task
         if job.attempts.done_claimed_at and job.now - job.attempts.done_claimed_at >= guards.LINGER:
             return cls._of(
@@ -99,6 +101,17 @@ def out_of_time(run: Run, most_s: float, now: datetime) -> bool:
     return (
         run.halted and run.started_at is not None and now - run.started_at >= timedelta(seconds=most_s) + guards.SWEPT
     )
+
+
+def ends(run: Run, now: datetime) -> bool:
+    """True for a run that was asked to end while something sees to it: to ask again would say the same at each look.
+
+    Elsewhere each look asks again by itself, and it may take as long as a node is silent.
+    """
+    if run.state is not RunState.ENDING or run.where:
+        return run.state is RunState.ENDING
+    seen_to = not run.halted and not left_alone(run, now)
+    return seen_to and run.stopped_at is not None and now - run.stopped_at < ENDS_IN
 
 
 def left_alone(run: Run, now: datetime) -> bool:

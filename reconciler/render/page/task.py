@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 import htpy as h
 
+from reconciler.model.observed import StopWhy
+from reconciler.model.report import Fault
 from reconciler.render import acts, safe
 from reconciler.render.details import Details
 from reconciler.render.page.layout import Block, View, html
@@ -36,6 +38,14 @@ VERDICTS = {
     "approve": ("approved", "good"),
     "request_changes": ("asks for changes", "bad"),
     "person": ("for a person", "warn"),
+}
+LIMITS = (Fault.USAGE_LIMIT, Fault.BUDGET)
+STOPS = {
+    StopWhy.PERSON: ("stopped", ""),
+    StopWhy.CLOSED: ("stopped", ""),
+    StopWhy.DONE: ("ended well", "good"),
+    StopWhy.BUDGET: ("budget spent", "limit"),
+    StopWhy.ENGINE_LIMIT: ("Slurm's time limit", "bad"),
 }
 
 
@@ -84,14 +94,16 @@ def name_of(run: Mapping[str, Any]) -> str:
 
 
 def ending(run: Mapping[str, Any]) -> tuple[str, str]:
-    """How a run ended, in a word, and whether that is well."""
+    """How a run ended, in a word, and whether that is well; "" where it is neither, as somebody wanted it so."""
     record, report = run["exit"], run["report"]
     if run["state"] in ("starting", "running", "ending"):
         return run["state"], "busy"
     if record is None:
         return run["state"], "bad"
     if report and report["fault"]:
-        return report["fault"], "bad"
+        return report["fault"], "limit" if report["fault"] in LIMITS else "bad"
+    if record.get("stop") in STOPS:
+        return STOPS[record["stop"]]
     if record["cause"] != "exited":
         return record["cause"], "bad"
     if record["code"] == 0:

@@ -54,7 +54,7 @@ def view(
         ("check", "check"),
         ("review", "review"),
         ("bad", "ended badly"),
-        ("limit", "usage limit"),
+        ("limit", "limit"),
         ("landed", "landed"),
     )
     head = [
@@ -119,11 +119,11 @@ def _row(
 
 
 def _kind(run: Mapping[str, Any]) -> str:
-    word, kind = task.ending(run)
-    if word == "usage limit" or "limit" in word:
-        return "limit"
+    _, kind = task.ending(run)
+    if kind == "limit":
+        return kind
     base = "work" if run["attempt"] else str(run["id"]).partition("/")[0]
-    return f"{base} {kind}"
+    return f"{base} {kind}".rstrip()
 
 
 __all__ = ["stamp", "view"]
