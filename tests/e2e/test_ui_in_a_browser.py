@@ -141,6 +141,17 @@ def test_escape_closes_what_is_asked_and_goes_back_to_its_card(tab: Page, ui: Ui
     expect(card).to_contain_text("Do a well")
 
 
+def test_a_key_that_means_nothing_is_no_error(tab: Page, ui: Ui) -> None:
+    tab.goto(ui.url)
+    expect(tab.locator("#live")).to_contain_text("seen")  # its script hears keys by now
+    for key in ('"', "]", "\\", "'"):
+        tab.keyboard.press("g")
+        tab.keyboard.press(key)
+    tab.keyboard.press("g")
+    tab.keyboard.press("l")
+    tab.wait_for_url("**/timeline")
+
+
 def test_without_scripts_a_button_works_too(browser: Browser, ui: Ui) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -106,7 +106,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target.matches("input, textarea, select")) return;
   const cards = [...document.querySelectorAll(".card")], here = document.activeElement.closest?.(".card") || null;
   const go = (n) => { const el = cards[Math.min(Math.max(n, 0), cards.length - 1)]; if (el) { el.focus(); el.scrollIntoView({ block: "nearest", inline: "nearest" }); } };
-  if (keydown.g) { keydown.g = false; document.querySelector(`[data-go="${event.key}"]`)?.click(); return; }
+  if (keydown.g) { keydown.g = false; [...document.querySelectorAll("[data-go]")].find((el) => el.dataset.go === event.key)?.click(); return; }
   switch (event.key) {
     case "/": event.preventDefault(); document.querySelector("#search input")?.focus(); break;
     case "?": $("keys").open ? $("keys").close() : $("keys").showModal(); break;
