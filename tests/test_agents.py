@@ -192,6 +192,7 @@ FAILED = {"type": "result", "subtype": "success", "is_error": True, "terminal_re
         (lines({**FAILED, "api_error_status": 404}), Fault.MODEL),
         (lines({**SAID, "error": "model_not_found"}, {**FAILED, "terminal_reason": "api_error"}), Fault.MODEL),
         (lines({**FAILED, "result": "Credit balance is too low"}), Fault.UNPAID),
+        (lines({**FAILED, "result": "There's an issue with the selected model (x). It may not exist or"}), Fault.MODEL),
         (lines({**FAILED, "terminal_reason": "prompt_too_long", "api_error_status": 400}), Fault.CONTEXT),
         (lines({**FAILED, "terminal_reason": "budget_exhausted", "subtype": "error_max_budget_usd"}), Fault.BUDGET),
         (lines({**FAILED, "subtype": "error_during_execution", "is_error": False}), Fault.FAILED),

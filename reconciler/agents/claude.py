@@ -43,6 +43,7 @@ _STATUS = {
 _TEXTS = (
     (re.compile(r"No conversation found with session ID|Session ID \S+ is already in use"), Fault.SESSION),
     (re.compile(r"Credit balance is too low"), Fault.UNPAID),
+    (re.compile(r"There's an issue with the selected model"), Fault.MODEL),
     (re.compile(r"Not logged in|Invalid API key|root/sudo privileges|Please run /login"), Fault.UNAVAILABLE),
 )
 # All of what the result of a failed run says, and only there: an answer or a file that is shown may hold the same words.
