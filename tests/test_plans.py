@@ -6,7 +6,7 @@ is `until` in a minute; `head`, `base` and `other` are commits, `us` is this rec
 `manifests`) holds fields of `reconciler.model.desired.EpicSpec`; without it there is one manifest over the whole repository.
 
 `then.actions` is every action of the plan (labels left out unless one is named), as `StartAgent x-1` or with fields
-that must be so. `then.waiting` is every task that waits, and for what. `held` and `degraded` are those of the first
+that must be so. `then.waiting` is every task that waits, and for what. `held`, `degraded` and `advice` are those of the first
 manifest.
 """
 
@@ -114,6 +114,7 @@ def test_the_rule_holds(path: Path) -> None:
         "held",
         "degraded",
         "converged",
+        "advice",
         "unknown",
         "remarks",
         "says",
@@ -123,7 +124,7 @@ def test_the_rule_holds(path: Path) -> None:
     assert {task: str(w.reason) for e in decided.epics for task, w in e.waiting.items()} == then.get("waiting", {})
     words = {task: word.message for epic in decided.epics for task, word in epic.waiting.items()}
     assert words | then.get("says", {}) == words
-    for name in ("held", "degraded"):
+    for name in ("held", "degraded", "advice"):
         said = getattr(decided.epics[0], name)
         assert (str(said.reason) if said else None) == then.get(name), said
     if "wakes_in" in then:

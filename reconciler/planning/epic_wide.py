@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from reconciler.model.observed import Base
+from reconciler.model.observed import Base, Task
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import (
     Action,
@@ -16,6 +16,7 @@ from reconciler.planning.actions import (
     FollowBase,
     PushBase,
     UpdateTask,
+    Waiting,
 )
 from reconciler.planning.epic_state import unread
 from reconciler.planning.epic_view import EpicView
@@ -61,7 +62,32 @@ def dropped(view: EpicView) -> Iterator[Action]:
 
 
 def close_epics(view: EpicView) -> Iterator[Action]:
-    """Close the epic, and those below it, of which all is closed. One that had no task yet is not finished but empty."""
+    """Close the epic, and those below it, of which all is closed; not one that somebody else has, or what is above it."""
+    finished = list(_finished(view))
+    theirs = [(epic, tasks) for epic, tasks in finished if _owner(epic, view)]
+    for epic, tasks in finished:
+        if any(epic is other or _above(epic, tasks, below, view) for other, below in theirs):
+            continue
+        yield CloseEpic(
+            manifest=view.spec.name,
+            task=None,
+            reason=Reason.EPIC_COMPLETE,
+            message=f"close {epic.id}: all of its tasks are closed",
+            epic=epic,
+        )
+
+
+def left_to_others(view: EpicView) -> Waiting | None:
+    """An epic of which all is closed, and that somebody else has: from 1.3 on `bd` refuses that others close it."""
+    for epic, _ in _finished(view):
+        if owner := _owner(epic, view):
+            message = f"all tasks of {epic.id} are closed; it is assigned to {owner}, and left for them to close"
+            return Waiting(Reason.ASSIGNED_ELSEWHERE, message)
+    return None
+
+
+def _finished(view: EpicView) -> Iterator[tuple[Task, tuple[Task, ...]]]:
+    """The open epics of which all is closed, each with its tasks. One that had no task yet is not finished but empty."""
     epic_tasks = view.epic_tasks
     if any(unread(view.spec, view.observed)):
         return
@@ -70,15 +96,18 @@ def close_epics(view: EpicView) -> Iterator[Action]:
     if epic_tasks.epic and len(epic_tasks.declared) == len(epic_tasks.spec.tasks):
         epics.append((epic_tasks.epic, epic_tasks.members))
     for epic, tasks in epics:
-        if epic.closed or not tasks or not all(task.closed and task.id not in open_still for task in tasks):
-            continue
-        yield CloseEpic(
-            manifest=epic_tasks.spec.name,
-            task=None,
-            reason=Reason.EPIC_COMPLETE,
-            message=f"close {epic.id}: all of its tasks are closed",
-            epic=epic,
-        )
+        if not epic.closed and tasks and all(task.closed and task.id not in open_still for task in tasks):
+            yield epic, tasks
+
+
+def _owner(epic: Task, view: EpicView) -> str:
+    """Who has an epic, other than we; empty where nobody has."""
+    return "" if epic.assignee == f"reconcile@{view.observed.host}" else epic.assignee
+
+
+def _above(epic: Task, tasks: tuple[Task, ...], below: tuple[Task, ...], view: EpicView) -> bool:
+    """True for an epic that holds all tasks of another, and more; the one of the manifest holds them all."""
+    return epic is view.epic_tasks.epic or {task.id for task in tasks} > {task.id for task in below}
 
 
 def salvage(view: EpicView) -> Iterator[Action]:

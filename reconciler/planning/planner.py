@@ -176,6 +176,7 @@ def _epic_plan(
     waiting |= without_a_task(spec, observed)
     actions: list[Action] = [decision for _, decision in decided if isinstance(decision, Action)]
     resting: tuple[Waiting, ...] = ()
+    theirs = None
     if not held and not spec.suspend and not spec.invalid:
         view = EpicView(
             epic_tasks=epic_tasks,
@@ -201,6 +202,7 @@ def _epic_plan(
             ),
             *epic_wide.due(AFTER_TASKS, view),
         ]
+        theirs = epic_wide.left_to_others(view)
         resting = tuple(wait for action in actions if (wait := _resting(action, observed)))
         actions = [action for action in actions if not _resting(action, observed)]
     alive = epic_state.alive(spec, observed)
@@ -218,13 +220,13 @@ def _epic_plan(
         or _full(waiting, observed)
         or (_unproven(spec, observed) if actions or alive or any(map(_goes_on, waiting.values())) else None),
         spend=spend_of(spec, observed),
-        complete=_complete(epic_tasks),
+        complete=_complete(epic_tasks, left_to_others=theirs is not None),
         epic_tasks=epic_tasks,
         jobs=mine,
         remarks={}
         if held
         else left | remarks(epic_tasks, waiting.keys() | {action.task for action in actions}, observed),
-        advice=epic_state.advice(spec, observed),
+        advice=epic_state.advice(spec, observed) or theirs,
         alive=alive,
         limits=tuple(epic_state.limits(spec, alive, observed.at)),
         failing=epic_state.failing(spec, actions, waiting, observed),
@@ -267,11 +269,12 @@ def _phase(job: Job) -> SetPhase | None:
     return None if hands_off else wanted
 
 
-def _complete(epic_tasks: EpicTasks) -> bool:
+def _complete(epic_tasks: EpicTasks, *, left_to_others: bool) -> bool:
+    """True when there is nothing more for us in it: an epic that somebody else has is theirs to close."""
     if len(epic_tasks.declared) < len(epic_tasks.spec.tasks):
         return False
     if epic_tasks.epic is None:
         return (
             not epic_tasks.spec.epic and not epic_tasks.spec.tasks and all(task.closed for task in epic_tasks.members)
         )
-    return epic_tasks.epic.closed and all(task.closed for task in epic_tasks.members)
+    return (epic_tasks.epic.closed or left_to_others) and all(task.closed for task in epic_tasks.members)
