@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.model.errors import TemporaryError
-from reconciler.system import files
+from reconciler.system import file_lock, files
 
 GIVE_THE_RIGHT = "give this user the right to write there"
 LEAST = 64 << 10  # bytes; with less not even a ref can be moved
@@ -45,6 +45,8 @@ def words(error: OSError, place: Path | str = "", *, starting: bool = False) -> 
         case errno.EAGAIN if starting:
             most = _limit(resource.RLIMIT_NPROC)
             return f"no more processes may start: a user may have {most} here", f"end some, or raise it: {_raised('u')}"
+        case errno.ENOLCK:
+            return f"file locks do not work in {at}: {error.strerror}", file_lock.ADVICE
         case errno.ENOMEM:
             return "no memory is left", "end what takes much of it"
         case _:
