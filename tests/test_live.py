@@ -140,6 +140,19 @@ def test_of_what_runs_and_says_nothing_it_is_said_what_it_does():
     assert lines["x-7"].endswith("  attempt 2 is running")
 
 
+@pytest.mark.parametrize("said", ["", "12 tests passed"])
+@pytest.mark.parametrize("width", [80, 130])
+def test_of_what_runs_elsewhere_it_is_said_first_where_it_is(said: str, width: int):
+    alive = a_run("x-1", state="running", started_at=ago(9), where="slurm:n2")
+    tasks = a_task("x", type="epic"), a_task("x-1", status="in_progress", assignee=US, parents=X, title="Do it")
+    observed = seen(*tasks, runs={"x-1": (alive,)})
+    lines = shown((plan(wanted(an_epic(epic=TaskId("x"))), observed), observed), width, 24, lambda task: said)
+
+    (row,) = [each for each in lines if each.startswith("● x-1")]
+    assert row.partition("9s")[2].split()[0] == "n2" and row.count("n2") == 1
+    assert row.endswith("12 tests passed" if said else "attempt 1 is running"), row
+
+
 def test_what_needs_a_person_is_said_in_full():
     (at,) = [i for i, each in enumerate(shown(busy(), 60, 24)) if each.startswith("! x-6")]
 

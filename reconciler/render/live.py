@@ -223,13 +223,16 @@ class Picture:
         word = entry["waiting"]
         if alive(entry) and "next" not in entry and (word is None or Reason.of(word["reason"]).awaits is Awaits.RUN):
             # As of the look at the world: what was printed since is not known to be nothing.
-            shown = Text(f"quiet for {still}  ", "yellow") if (still := quiet(entry, self._at)) else Text()
+            shown = Text(f"{node}  ", "cyan") if (node := _node(entry)) else Text()
+            if still := quiet(entry, self._at):
+                shown.append(f"quiet for {still}  ", "yellow")
             value = moment.last_line_of(entry["id"])
             if value:
                 # Whose words they are: without that, those of a check read as the agent's.
                 return shown.append("" if entry["run"]["kind"] == "work" else f"{entry['run']['kind']}: ").append(value)
             # A check that is content says nothing: what it is about is more than an empty cell.
-            doing = Text(line(word["message"]), "dim") if word else Text()
+            message = line(word["message"]) if word else ""
+            doing = Text(message.replace(f" on {node}", "") if node else message, "dim")
             return shown.append_text(self._columns.instead_of_note(entry) or doing)
         if word and of_the_whole(word) and "next" not in entry:
             return self._columns.instead_of_note(entry)
@@ -237,6 +240,11 @@ class Picture:
         if section in ("blocked", "left"):
             note.stylize("dim")
         return note
+
+
+def _node(entry: Entry) -> str:
+    """Where its run is, if that is not this machine: it stands first, as what its agent prints takes all the room there is."""
+    return line(str((entry["run"] or {}).get("where", "")).partition(":")[2])
 
 
 class _Moment(Struct, frozen=True, kw_only=True):
