@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from reconciler.model.names import SALVAGE_REFS, TaskId
-from reconciler.model.observed import Base, Branch, Observed, PullState, Salvage, Task, Unknown
+from reconciler.model.names import SALVAGE_REFS, TaskId, branch_of
+from reconciler.model.observed import Base, Branch, Observed, PullRequest, PullState, Salvage, Task, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
 from reconciler.planning.epic_tasks import EpicTasks
@@ -22,13 +22,14 @@ def remarks(epic_tasks: EpicTasks, busy: Collection[TaskId | None], observed: Ob
         return {}
     saved = {each.task: each for each in sorted(observed.salvages, key=lambda each: each.n) if not each.dropped}
     assert not isinstance(observed.landings, Unknown) and not isinstance(observed.branches, Unknown)
-    landed, found = observed.landings, {}
+    landed, pulls, found = observed.landings, observed.pull_requests, {}
+    assert not isinstance(pulls, Unknown)
     # Of thousands that are closed most landed, and nothing of them is there that could be amiss.
     beside = base.undone.keys() | observed.branches.keys() | saved.keys()
     for task in epic_tasks.members:
         if (
             task.status == "closed"
-            and (task.id not in landed or task.id in beside)
+            and (task.id not in landed or task.id in beside or _went_on(pulls.get(task.id)))
             and task.id not in busy
             and (remark := _amiss(task, base, observed, saved.get(task.id)))
         ):
@@ -53,8 +54,23 @@ def _amiss(task: Task, base: Base, observed: Observed, saved: Salvage | None) ->
         )
     if branch := unlanded(task.id, observed):
         return left_behind(task.id, branch, base.name)
+    if pull and _went_on(pull) and not (landing and landing.head == pull.left):
+        return _came_later(pull, base.name)
     landed = MERGED in task.labels or landing or (pull and pull.state is PullState.MERGED)
     return _kept(saved) if saved and not landed else None
+
+
+def _went_on(pull: PullRequest | None) -> bool:
+    """True where its branch on the forge is not what was merged of it."""
+    return bool(pull and pull.state is PullState.MERGED and pull.left and pull.left != pull.head)
+
+
+def _came_later(pull: PullRequest, base: str) -> Waiting:
+    branch = branch_of(pull.task)
+    message = (
+        f"{branch} went on to {(pull.left or '')[:12]} on the forge, which is not what was merged into {base} of it"
+    )
+    return Waiting(Reason.UNLANDED, f"{message}; open a pull request of it there, or delete it")
 
 
 def _kept(saved: Salvage) -> Waiting:
