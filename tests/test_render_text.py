@@ -353,6 +353,21 @@ def test_what_a_whole_manifest_waits_for_is_said_once():
     assert list(planned.attention(decided)) == []
 
 
+def test_what_did_not_answer_about_a_task_is_said_where_nothing_moves():
+    offered = seen(
+        a_task(status="in_progress", assignee=US, labels=["phase:pr_created", "pr:7"]),
+        runs={TaskId("x-1"): (a_run(),)},
+        worktrees={TaskId("x-1"): a_worktree()},
+        branches={TaskId("x-1"): a_branch()},
+        pull_requests={TaskId("x-1"): a_pull()},
+        candidates={TaskId("x-1"): Unknown("git merge-tree did not end within 120 s")},
+    )
+
+    (line,) = planned.attention(plan(wanted(), offered))
+
+    assert line.startswith("x-1  waits  Unknown: ") and "did not end within 120 s" in line
+
+
 def test_a_manifest_that_converged_without_the_work_of_a_task_says_so():
     observed = seen(a_task(status="closed"), branches={TaskId("x-1"): a_branch()})
     (epic,) = document.status(plan(wanted(), observed), observed)["epics"]

@@ -64,9 +64,13 @@ def in_short(decided: Plan) -> str:
 
 
 def attention(decided: Plan) -> Iterator[str]:
-    """A line for each task that needs a person, and why; not of a manifest that is held as a whole."""
+    """A line for each task that needs a person, or of which something did not answer; not where its manifest is held."""
     for epic in decided.epics:
-        needing = [] if epic.held else [task for task in waiting_order(epic) if _for_a_person(epic, task)]
+        needing = (
+            []
+            if epic.held
+            else [task for task in waiting_order(epic) if _for_a_person(epic, task) or _unanswered(epic, task)]
+        )
         needing = [task for task in needing if epic.waiting[task] != epic.degraded]  # that is a line of its own
         yield from waiting_lines([(task, epic.waiting[task]) for task in needing], f" of {line(epic.name)}")
 
@@ -159,6 +163,11 @@ def _silent(source: str, why: str) -> Row:
 
 def _for_a_person(epic: EpicPlan, task: TaskId) -> bool:
     return task in epic.handed or epic.failed_for_good(task) or epic.waiting[task].needs_a_person
+
+
+def _unanswered(epic: EpicPlan, task: TaskId) -> bool:
+    """True where nothing moves, and of this task alone something did not answer: a source as a whole has its own line."""
+    return epic.waiting[task].reason is Reason.UNKNOWN and not epic.unknown and not epic.moves
 
 
 def _ended(sentence: str) -> str:
