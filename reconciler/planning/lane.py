@@ -297,7 +297,9 @@ class Lane(Struct, dict=True):
 
 
 def tested_by_the_forge(job: Job, wish: Decision) -> bool:
-    """True while the forge tests a head that has all of the base in it."""
+    """True while the forge tests a head that has all of the base in it, and for as long as the branch here is yet to follow."""
+    if isinstance(wish, FollowBranch) and not job.stack and job.offer.passed_as_it_lands:
+        return True
     awaited = isinstance(wish, RerunChecks | FollowBranch) or (
         isinstance(wish, Waiting) and wish.reason is Reason.CHECKS_PENDING
     )

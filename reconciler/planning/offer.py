@@ -173,7 +173,17 @@ class Offer(Struct, frozen=True, dict=True):
     def tested_as_it_lands(self) -> bool:
         """True while the forge tests a head that has all of the base in it; for no longer than a check may take."""
         there = self.forge_verdict.result is CheckResult.PENDING and isinstance(self.facts.candidate, Candidate)
-        return there and not self.needs_base and not self.outdated and not self.manual and not self._overdue
+        return there and self._next and not self._overdue
+
+    @property
+    def passed_as_it_lands(self) -> bool:
+        """True where the forge has found a head green that has all of the base in it, and nothing but to land is left to it."""
+        there = self.forge_verdict.result is CheckResult.PASSED and isinstance(self.facts.candidate, Candidate)
+        return there and bool(self.facts.open_pull and self.facts.open_pull.checks) and self._next
+
+    @property
+    def _next(self) -> bool:
+        return not self.needs_base and not self.outdated and not self.manual
 
     @property
     def _overdue(self) -> bool:
