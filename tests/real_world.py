@@ -18,13 +18,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import databases
-import yaml
-from agent_places import AgentPlace
-from github import GitHub
-from github.repository import Repository
-from outside import find
-from scripted import ScriptedModel, Turn
+try:
+    import databases
+    import yaml
+    from agent_places import AgentPlace
+    from github import GitHub
+    from github.repository import Repository
+    from outside import find
+    from scripted import ScriptedModel, Turn
+except ImportError as error:
+    sys.exit(f"{error.name} is not here: install what tests need (README.md, Tests), and start this with that Python")
 
 NAME = "acme/shop"
 NEEDED = ("bd-sqlite", "claude")

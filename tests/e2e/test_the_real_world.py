@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import pytest
 import real_world
 import yaml
 from real_world import README_MANIFEST, TITLES, Project
-from waiting import until
+from waiting import run, until
 
 pytestmark = pytest.mark.xdist_group("claude")  # two at a time would wait for each other's processors
 
@@ -19,6 +20,12 @@ def green(project: Project) -> bool:
     project.git("worktree", "add", "--quiet", "--detach", str(checkout), "main")
     (check,) = yaml.safe_load(README_MANIFEST)["spec"]["mergePolicy"]["checks"]
     return subprocess.run(("sh", "-c", check), cwd=checkout, env=project.env, capture_output=True).returncode == 0
+
+
+def test_without_what_tests_need_it_says_what_to_install():
+    bare = run((sys.executable, "-S", real_world.__file__))
+
+    assert bare.returncode == 1 and "install what tests need" in bare.stderr and "Traceback" not in bare.stderr
 
 
 def test_what_beads_asks_for_is_done_by_claude_and_merged_on_github():
