@@ -1,4 +1,4 @@
-"""What runs on other machines cost here: a start, a quiet look at many, a new controller's first look; beside raw git."""
+"""What runs on other machines cost here: a start, a quiet look at many, a new controller's first look; beside raw git and raw Slurm."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.ports import RunSpec
 from reconciler.model.venue import Venue, VenueKind
 from reconciler.runners import supervisor
+from reconciler.runners._slurm import Slurm
 from tests.bench.figures import Figure, spending
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it: the nodes of the tests stand there
 
-STARTS, PROCESSES = 16, 3
+STARTS, PROCESSES, LOOKS = 16, 3, 9
 
 
 def machines(*, quick: bool) -> list[Figure]:
@@ -75,6 +76,57 @@ def machines(*, quick: bool) -> list[Figure]:
             beside="a quiet one",
             other=quiet.wall_s * ms,
             limit=25,
+            times=True,
+        ),
+        *_slurm(number),
+    ]
+
+
+def _slurm(number: int) -> list[Figure]:
+    """A Slurm of one node in a folder, with jobs that nobody lets begin; nothing where it is not installed."""
+    from slurm_cluster import Cluster, missing  # noqa: PLC0415 - found on the path that is set above
+
+    if missing():
+        return []
+    script, ms = "#!/bin/sh\ntrue\n", 1000.0
+    with (
+        tempfile.TemporaryDirectory(prefix="reconcile-bench-") as folder,
+        Cluster(Path(folder) / "slurm", 1) as cluster,
+    ):
+        engine = Slurm(Venue(kind=VenueKind.SLURM, options=("--hold",)), cluster.environ)
+        raw = ("sbatch", "--parsable", "--hold", "--output=/dev/null")
+        with spending() as submitted:
+            for n in range(number):
+                engine.submit(f"rc.bench.{n}", script, {}, -1)
+        with spending() as alone:
+            for _ in range(10):
+                subprocess.run(raw, input=script, text=True, check=True, capture_output=True, env=cluster.environ)
+        listed = ("squeue", "--me", "--noheader", "--states=all", "--format=%j|%T|%N|%r")
+        looks, raws = [], []
+        for _ in range(LOOKS):  # in turn, and the best of each: one takes milliseconds
+            with spending() as looked:
+                assert len(engine.jobs()) > number
+            with spending() as squeue:
+                subprocess.run(listed, check=True, capture_output=True, env=cluster.environ)
+            looks.append(looked.wall_s)
+            raws.append(squeue.wall_s)
+    return [
+        Figure(
+            what="slurm: a job is handed over",
+            value=submitted.wall_s / number * ms,
+            unit="ms",
+            beside="sbatch alone",
+            other=alone.wall_s / 10 * ms,
+            limit=3,
+            times=True,
+        ),
+        Figure(
+            what=f"slurm: a look ({number} jobs, {len(looked.started)} process)",
+            value=min(looks) * ms,
+            unit="ms",
+            beside="squeue alone",
+            other=min(raws) * ms,
+            limit=3,
             times=True,
         ),
     ]
