@@ -11,8 +11,8 @@ from reconciler.forges.github.answers import READ_CHECKS
 from reconciler.forges.github.forge import GitHubForge
 from reconciler.loop.asking import ask, known_or
 from reconciler.model.desired import Desired, EpicSpec
-from reconciler.model.observed import Base
-from reconciler.planning import landing_mode
+from reconciler.model.observed import Base, Rules
+from reconciler.planning import epic_state, landing_mode
 from reconciler.wiring import Site
 
 
@@ -84,3 +84,14 @@ def _github(forge: GitHubForge, epics: Sequence[EpicSpec]) -> Iterator[Diagnosis
             checks = f", once {named(asked.required)} passed" if asked.required else ""
             methods = named(sorted(asked.methods)) or "nothing"
             yield Diagnosis(name="forge", found=found, message=f"{base} takes {methods}{checks}")
+        if not asked.closed and not asked.unread:  # of the whole base, and said above
+            yield from _against_the_rules([each for each in epics if each.base == base], asked)
+
+
+def _against_the_rules(epics: Sequence[EpicSpec], rules: Rules) -> Iterator[Diagnosis]:
+    """What GitHub forbids as a manifest wants it: nobody begins to work for that one."""
+    for spec in epics:
+        if why := epic_state.forbidden(spec, rules):
+            message, _, hint = why.partition("; ")
+            state = State.PROBLEM
+            yield Diagnosis(name="forge", state=state, found=spec.name, message=f"it is held: {message}", hint=hint)

@@ -119,7 +119,7 @@ def held(epic_tasks: EpicTasks, observed: Observed) -> Waiting | None:
         return Waiting(Reason.FORGE_UNAVAILABLE, base.why)
     if base and base.encoded:
         return Waiting(Reason.FILTER_MISSING, base.encoded)
-    if base and base.rules and (why := _forbidden(spec, base.rules)):
+    if base and base.rules and (why := forbidden(spec, base.rules)):
         return Waiting(Reason.FORGE_UNAVAILABLE, why)
     if why := _untested(spec, observed, base):
         return Waiting(Reason.FORGE_UNAVAILABLE, why)
@@ -145,7 +145,7 @@ def unwritable(spec: EpicSpec, observed: Observed) -> Waiting | None:
     return Waiting(Reason.NOT_WRITABLE, why) if why else None
 
 
-def _forbidden(spec: EpicSpec, rules: Rules) -> str | None:
+def forbidden(spec: EpicSpec, rules: Rules) -> str | None:
     """What the forge's rules forbid to everybody who would land there as this manifest wants it."""
     if rules.closed:
         return rules.closed

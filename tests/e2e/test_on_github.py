@@ -322,6 +322,7 @@ def test_what_the_repository_forbids_is_one_condition_and_no_failure_of_tasks(
     (epic,) = place.json("status")["epics"]
     assert said in next(each["message"] for each in epic["conditions"] if each["type"] == "Degraded")
     assert {task["waiting"]["reason"] for task in epic["tasks"]} <= {"ForgeUnavailable"}
+    assert said in place.reconcile("doctor", code=1)
 
 
 def test_a_repository_that_is_renamed_amid_the_work_is_gone_on_with_and_told(place: Place) -> None:
