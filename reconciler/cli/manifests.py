@@ -83,6 +83,8 @@ def unfreeze_command(name: str | None, out: Output) -> int:
         site.recorded.unfreeze(each, loop.now())
     bases = dict.fromkeys(spec.base for spec in desired.epics if name in (None, spec.name))
     thawed = [base for base in bases if site.forge.unfreeze(base)]
+    if thawed:
+        site.wake()
     queues = [f"the queue of {', '.join(lifted)} goes on"] if lifted else []
     found_none = f"no queue{f' of {name}' if name else ''} pauses"
     message = "; ".join([*queues, *(f"{base} goes on" for base in thawed)]) or found_none

@@ -408,6 +408,22 @@ def test_another_tree_than_the_judged_one_stops_the_base_until_a_person_has_look
     assert there.landed(number, head, TaskId("x-2")) == there.app.head("main")
 
 
+def test_what_a_person_lets_go_on_beside_us_is_looked_at_again_at_once(
+    there: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong_tree(there, monkeypatch)
+    there.pull_requests()
+    there.forge.follow("main")
+    watching, beside = there.forge, there.again()
+    watching.pull_requests()
+    assert watching.base("main").frozen
+
+    assert beside.unfreeze("main")
+    watching.pull_requests()
+
+    assert watching.base("main").frozen is None
+
+
 def said(there: Place) -> list[tuple[str, str]]:
     """What each status that was ever set says of whether anything lands: of which commit, and in which state."""
     return [(made.commit, made.state.lower()) for made in there.app.statuses if made.context == "reconcile/freeze"]

@@ -153,6 +153,28 @@ def test_what_another_clone_has_stopped_lands_only_once_a_person_lets_it_go_on(p
 
 
 @pytest.mark.slow
+def test_a_watch_goes_on_as_soon_as_a_person_lets_its_base_go_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    merge = merging.merge
+
+    def raced(*args: object, **fields: object) -> str:
+        monkeypatch.undo()
+        place.hub.commit(NAME, "main", {"meanwhile": "1\n"})
+        return merge(*args, **fields)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(merging, "merge", raced)
+    tasks = [{"key": "a", "title": "Do a"}, {"key": "b", "title": "Do b"}]
+    path = place.manifest(tasks=tasks, mergePolicy={"requiredChecks": ["ci"], "method": "squash"})
+    watch = place.start("watch", "-f", str(path), "--interval", "5m")
+    until(lambda: "BaseFrozen" in place.reconcile("status"), 60, by=watch)
+
+    place.reconcile("unfreeze")
+
+    until(lambda: {pull.state for pull in place.app.pulls.values()} == {"MERGED"}, 30, by=watch)
+    watch.terminate()
+    ended(watch)
+
+
+@pytest.mark.slow
 def test_a_watcher_that_is_killed_again_and_again_pushes_everything_once(place: Place) -> None:
     policy = {"checks": ["test -f README"], "method": "merge", "requiredChecks": []}
     place.reconcile("apply", "-f", str(place.three(**policy)))

@@ -139,6 +139,7 @@ class GitHubForge(Stacking, OnStagingBranches):
 
         What goes to none of our bases counts only where nothing else does: somebody takes a branch elsewhere as well.
         """
+        self._merges.freezes.heed()
         return self._reports.newest()
 
     def every_pull_request(self) -> Sequence[tuple[PullRecord, PullRequest]]:

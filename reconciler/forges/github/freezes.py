@@ -26,6 +26,7 @@ class Freezes:
     def __init__(self, gh: Gh, look: Look, notes: Notes) -> None:
         self._gh, self._look, self._notes = gh, look, notes
         self._unheard: set[Sha] = set()  # tips of which GitHub does not let us say anything
+        self._stopped: set[str] = set()  # bases that were, when it was asked last
 
     def stop(self, base: str, why: str) -> PermanentError:
         """Have nothing more land on a base."""
@@ -36,11 +37,19 @@ class Freezes:
     def why(self, base: str) -> str | None:
         """Why nothing lands on a base, and what to do about it."""
         if noted := self._notes.frozen(base):
+            self._stopped.add(base)
             return f"{noted}; when {base} is in order again, {_LIFTS}"
         there = self._look.last.freezes.get(base)
         if there is None or not there.stands:
             return None
         return f"nothing lands on {base}, another clone reports: {there.why or 'it does not say why'}; {_LIFTS}"
+
+    def heed(self) -> None:
+        """Look again where a person has lifted beside us what was noted here: what was seen there is older than that."""
+        lifted = {base for base in self._stopped if not self._notes.frozen(base)}
+        if lifted:
+            self._stopped -= lifted
+            self._look.stale()
 
     def due(self, base: str) -> bool:
         """True where what is noted here is not shown there, or was lifted there."""
