@@ -290,6 +290,19 @@ def test_what_a_prompt_has_its_agent_read_with_it_is_known_wherever_the_prompt_s
     assert found == {"docs/style.md", "mine/rules.md"}
 
 
+def test_what_a_prompt_imports_by_a_link_is_known_by_where_it_leads_too(tmp_path: Path) -> None:
+    repo = gitrepo.make(
+        tmp_path, files={"real/style.md": "x\n", MERGER: "@guide/style.md @short @loop/a @out/a @lo\0op/a\n"}
+    )
+    for name, to in {"guide": "real", "short": "real/style.md", "loop": "loop", "out": ".."}.items():
+        (repo.path / name).symlink_to(to)
+    held = repo.commit()
+
+    found = Templates(repo.seam()).linked(worlds.an_epic(), held)
+
+    assert found >= {"guide/style.md", "short", "real/style.md", "out/a"}
+
+
 def test_guidelines_that_are_a_link_are_those_to_which_it_leads_in_the_base(tmp_path: Path) -> None:
     repo = gitrepo.make(tmp_path, files={"GUIDE.md": "Ours.\n"})
     (repo.path / MERGER).parent.mkdir(parents=True)

@@ -9,7 +9,7 @@ from reconciler.git.commands import Git
 from reconciler.model.names import Sha
 from reconciler.model.ports import CommittedFile
 
-_FILE, _PROGRAM = ("100644", "100664"), "100755"
+_FILE, _PROGRAM, _LINK = ("100644", "100664"), "100755", "120000"
 _FIRST_LINE_MAX = 256  # as much of it as the kernel reads
 _SIZE_MAX = 1 << 20
 
@@ -22,8 +22,8 @@ def read(git: Git, commit: Sha, path: str) -> CommittedFile | None:
         return None
     mode, name = found
     if not mode:
-        above = _above(path)
-        through_a_link = any((seen := entry(git, commit, each)) is None or seen[0] == "120000" for each in above)
+        above = with_above(path)[1:]
+        through_a_link = any((seen := entry(git, commit, each)) is None or seen[0] == _LINK for each in above)
         return None if through_a_link else CommittedFile(there=False)
     if mode in _FILE:
         return CommittedFile(executable=False)
@@ -44,13 +44,20 @@ def entry(git: Git, commit: Sha, path: str) -> tuple[str, Sha] | None:
     return mode, Sha(object_)
 
 
-def _above(path: str) -> list[str]:
-    """The folders that a path leads through.
+def links(git: Git, commit: Sha) -> frozenset[str]:
+    """Every symbolic link of a commit; none where that can't be read."""
+    rows = git.objects("ls-tree", "-r", "-z", "--full-tree", commit, ok=(0, 128)).out.split(b"\0")
+    mode = _LINK.encode()
+    return frozenset(os.fsdecode(row.partition(b"\t")[2]) for row in rows if row.startswith(mode))
 
-    >>> _above("a/b/c")
-    ['a/b', 'a']
+
+def with_above(path: str) -> list[str]:
+    """A path, and the folders that it leads through.
+
+    >>> with_above("a/b/c")
+    ['a/b/c', 'a/b', 'a']
     """
-    found = []
+    found = [path]
     while path := posixpath.dirname(path):
         found.append(path)
     return found

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from reconciler.git.commands import Git
+from reconciler.git.committed_files import with_above
 from reconciler.model.globs import fits
 from reconciler.model.instructions import INSTRUCTIONS, PROSE, names
 from reconciler.model.names import Sha
 
 _DEEPEST = 5  # imports of imports
+_LINKS_MAX = 40  # as many as the kernel follows
 _FILES_MAX, _SIZE_MAX = 1000, 1 << 20
 _LINK, _SUBMODULE = "120000", "160000"
 # Of each glob what no path can lack that it is about: most paths of a tree have none of these.
@@ -60,6 +62,8 @@ def named_at(git: Git, commit: Sha) -> NamedPaths:
                 }
                 continue
             some = set(names(path, text, due[path]))
+            for named in list(some):
+                some |= _behind(git, tree, named)
             found |= some
             further |= {at: (posixpath.dirname(at),) for at in some if at in tree and at.lower().endswith(PROSE)}
         due = {path: where for path, where in further.items() if (path, where) not in seen}
@@ -68,6 +72,18 @@ def named_at(git: Git, commit: Sha) -> NamedPaths:
         frozenset(each.casefold() for each in folders),
         tuple(sorted(each for each in found if "*" in each)),
     )
+
+
+def _behind(git: Git, tree: Mapping[str, tuple[str, Sha]], path: str) -> set[str]:
+    """Each path to which a path leads in a tree, where it or a folder on its way is a link, as far as it stays inside."""
+    found: set[str] = set()
+    while link := next((each for each in with_above(path) if tree.get(each, ("",))[0] == _LINK), None):
+        target = _texts(git, {link: tree[link][1]}).get(link, "")
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(link), target, path[len(link) + 1 :]))
+        if path in found or len(found) >= _LINKS_MAX or path.partition("/")[0] in ("", ".", ".."):
+            break
+        found.add(path)
+    return found
 
 
 def _tree(git: Git, commit: Sha) -> Mapping[str, tuple[str, Sha]]:

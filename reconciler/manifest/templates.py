@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 from reconciler.git import committed_files
 from reconciler.git.commands import Git
+from reconciler.git.committed_files import with_above
 from reconciler.manifest.shipped import shipped_agents
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError, TemporaryError
@@ -80,8 +82,18 @@ class Templates:
             with suppress(PermanentError):  # what can't be read is given to nobody
                 texts.append(self._chosen(prompt, base))
         # Agents look for it where they work, at the top of a worktree.
-        imported = (path for text in texts if text and "@" in text for path in imports(text, ("",)))
-        return frozenset((*(found for path in inside for found in self._through(base, path)), *imported))
+        imported = {path for text in texts if text and "@" in text for path in imports(text, ("",))}
+        through = [*inside, *self._behind_links(base, imported)]
+        return frozenset((*(found for path in through for found in self._through(base, path)), *imported))
+
+    def _behind_links(self, base: Sha, paths: Collection[str]) -> list[str]:
+        """Those of these paths that are links in a commit, or go through one. A text may name thousands: the tree is asked once."""
+        if not paths:
+            return []
+        links: frozenset[str] = self._git.remembered(
+            ("every link", base), (), lambda: committed_files.links(self._git, base)
+        )
+        return [path for path in paths if "\0" not in path and any(above in links for above in with_above(path))]
 
     def _through(self, base: Sha, path: str) -> frozenset[str]:
         found: frozenset[str] = self._git.remembered(("links", base, path), (), lambda: self._links(base, path))

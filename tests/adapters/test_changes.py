@@ -66,3 +66,23 @@ def test_what_a_file_that_agents_read_imports_links_to_or_runs_is_named(tmp_path
 
     assert {path.lower() for path in diff.named} == told
     assert CommitChanges(repo.seam()).diff(repo.commit({"b": "1\n"}), repo.commit({"src/c.py": "1\n"})).named == set()
+
+
+def test_what_is_imported_by_a_link_is_named_by_where_it_leads_too(tmp_path):
+    repo = gitrepo.make(
+        tmp_path, files={"CLAUDE.md": "@guide/style.md @short @loop/a.md @out/a.md\n", "real/style.md": "@own.md\n"}
+    )
+    for name, to in {
+        "guide": "real",
+        "short": "notes/long.md",
+        "loop": "loop",
+        "out": "..",
+        "real/own.md": "../own/x.md",
+    }.items():
+        (repo.path / name).symlink_to(to)
+    base = repo.commit({"notes/long.md": "x\n", "own/x.md": "x\n"})
+    told = {"real/style.md", "notes/long.md", "own/x.md"}
+
+    diff = CommitChanges(repo.seam()).diff(base, repo.commit(dict.fromkeys((*told, "real/other.md"), "new\n")))
+
+    assert diff.named == told
