@@ -416,6 +416,16 @@ def test_what_was_repaired_after_a_conflict_lands_next(world: World) -> None:
     assert night.landed == ["x-3", "x-1", "x-2"]
 
 
+def test_what_was_repaired_at_another_start_lands_next_too(world: World) -> None:
+    offered(world, 3)
+    failed, mended = RunId(RunKind.WORK, "x-3", 1), RunId(RunKind.WORK, "x-3", 2)
+    world.processes[failed] = replace(world.processes[failed], why="Conflict")
+    world.processes[mended] = replace(world.processes[failed], id=mended, why="AgentFailed")
+    night = Night(world, an_epic(parallel=1))
+    night.through()
+    assert night.landed == ["x-3", "x-1", "x-2"]
+
+
 def test_each_check_that_runs_is_counted_however_many_are_in_it(world: World) -> None:
     offered(world, 24)
     night = Night(world, an_epic(parallel=2))

@@ -50,6 +50,12 @@ class Attempts(Struct, frozen=True, dict=True):
         return self.counted[-1] if self.counted else None
 
     @property
+    def repairs(self) -> bool:
+        """True where the newest one is to resolve a conflict, or is another start at that after one that came to nothing."""
+        told = (run.why for run in reversed(self.counted) if run.why in run_results.TOLD_OF_ITS_WORK)
+        return next(told, None) == Reason.CONFLICT
+
+    @property
     def next_n(self) -> int:
         """The number of the next work run: one that was never used."""
         return 1 if isinstance(self.facts.runs, Unknown) else max((run.id.n for run in self.facts.runs), default=0) + 1

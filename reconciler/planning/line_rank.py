@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reconciler.model.reasons import Reason
 from reconciler.planning.job import Job
 from reconciler.planning.labels import line_priority
 
@@ -14,6 +13,4 @@ def rank(job: Job) -> tuple[bool, int, int]:
 
     What was repaired for this base goes first: whatever lands before it may put it in conflict again.
     """
-    last = job.attempts.last
-    repaired = last is not None and last.why == Reason.CONFLICT
-    return not job.offer.approved, REPAIRED if repaired else line_priority(job.task), job.number or 0
+    return not job.offer.approved, REPAIRED if job.attempts.repairs else line_priority(job.task), job.number or 0

@@ -17,6 +17,8 @@ from reconciler.model.values import replace
 
 COMMAND_MAX = 80
 SPENT = "agent has spent what it may"
+# What is wrong with what an attempt made: the next one is to make something else.
+TOLD_OF_ITS_WORK = (Reason.CHECKS_FAILED, Reason.CHANGES_REQUESTED, Reason.CONFLICT, Reason.PUSH_REFUSED)
 
 
 class RunResult(Struct, frozen=True):

@@ -32,6 +32,7 @@ from reconciler.planning.job import Job
 from reconciler.planning.jobs import by_base
 from reconciler.planning.machine_room import MachineRoom
 from reconciler.planning.queue_places import Lines
+from reconciler.planning.run_results import TOLD_OF_ITS_WORK
 from reconciler.planning.start_order import StartOrder
 
 _TAKES_A_SLOT = (StartAgent, StartReview)
@@ -105,11 +106,11 @@ def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desi
     """Repairs of one base go one after the other: each landing would put the others in conflict again."""
     # Who asks for an agent by name waits for nobody.
     live = () if desired.alone else found
-    busy = next((job.task.id for job in live if job.attempts.live and job.attempts.live.why == Reason.CONFLICT), None)
+    busy = next((job.task.id for job in live if _is_repaired(job)), None)
     for job in found:
         key = (job.spec.name, job.task.id)
         decision = decisions[key][1]
-        if not isinstance(decision, RestartAgent) or decision.reason != Reason.CONFLICT:
+        if not isinstance(decision, RestartAgent) or not _would_repair(job, decision):
             continue
         if busy:
             decisions[key] = (
@@ -120,6 +121,17 @@ def _one_repair(base: str, found: list[Job], decisions: Decisions, desired: Desi
             )
         elif desired.acts(job.spec.name, job.task.id):
             busy = job.task.id
+
+
+def _is_repaired(job: Job) -> bool:
+    live = job.attempts.live
+    return live is not None and (live.why == Reason.CONFLICT or (live.started and job.attempts.repairs))
+
+
+def _would_repair(job: Job, decision: RestartAgent) -> bool:
+    # A repair whose agent failed is started again, for that: it is one still.
+    again = decision.reason not in TOLD_OF_ITS_WORK and job.attempts.repairs
+    return decision.reason == Reason.CONFLICT or again
 
 
 def _in_line(

@@ -17,10 +17,9 @@ from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.budget import allowance
 from reconciler.planning.job import Job
 from reconciler.planning.labels import PHASES
+from reconciler.planning.run_results import TOLD_OF_ITS_WORK
 
 FEEDBACK_LOG_CHARS = 8000
-# What is wrong with what an attempt made: the next one is to make something else.
-TOLD_OF_ITS_WORK = (Reason.CHECKS_FAILED, Reason.CHANGES_REQUESTED, Reason.CONFLICT, Reason.PUSH_REFUSED)
 
 
 class StartAgent(Action, frozen=True, kw_only=True):
