@@ -38,20 +38,25 @@ def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str 
     """Why a manifest's checks can't be run here, as far as that can be seen before they are."""
     checks = spec.merge.commands
     needed = check_programs.programs(checks) if spec.merge.runner.local else ()  # what a node has is known there alone
-    if lacking := known_or(ask(partial(ports.runner.lacking, spec, needed)), ()):
-        names, verb = ", ".join(lacking), "is" if len(lacking) == 1 else "are"
-        return f"the checks can't be run: {names} {verb} not on their PATH; install that, or fix mergePolicy.checks and apply"
-    if checks and isinstance(base, Base) and (first := _unfit(ports, spec, base, checks[0])):
-        why = _together((first, *(fault for _, fault in _later(ports, spec, base))))
-        return f"the checks can't be run: {why}, or fix mergePolicy.checks and apply"
+    lacking = known_or(ask(partial(ports.runner.lacking, spec, needed)), ())
+    faults = [
+        _Fault(file=name, one="is not on their PATH", many="are not on their PATH", fix="install that")
+        for name in lacking
+    ]
+    if checks and isinstance(base, Base):
+        first = _unfit(ports, spec, base, checks[0])
+        faults += [first] if first else []
+        faults += [fault for _, fault in _later(ports, spec, base)] if faults else []
+    if faults:
+        return f"the checks can't be run: {_together(faults)}, or fix mergePolicy.checks and apply"
     return None
 
 
 def doubtful(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
     """Why later checks of a manifest can hardly be run; only those before them may still make them fit, and so it holds nothing."""
     found = _later(ports, spec, base) if isinstance(base, Base) else ()
-    if not isinstance(base, Base) or not found or _unfit(ports, spec, base, spec.merge.commands[0]):
-        return None  # where the first can't be run, that is said with it
+    if not found or unaskable(ports, spec, base):
+        return None  # what holds them is said together with these
     numbers, why = [str(n) for n, _ in found], _together([fault for _, fault in found])
     which = f"check {numbers[0]}" if len(found) == 1 else f"checks {', '.join(numbers)}"
     return f"{which} can't be run, unless one before mends that: {why}, or fix mergePolicy.checks and apply"
@@ -121,5 +126,5 @@ def _unfit(ports: Ports, spec: EpicSpec, base: Base, check: str) -> _Fault | Non
         return _Fault(file=file, one=what, many=what, fix="write another worktrees.root")
     if lacking := known_or(ask(partial(ports.runner.lacking, spec, found.interpreters)), ()):
         what = f"run by {lacking[0]!r}, as its first line says, which is not here"
-        return _Fault(file=file, one=f"is {what}", many=f"are {what}", fix="install that")
+        return _Fault(file=file, one=f"is {what}", many=f"are {what}", fix=f"install {lacking[0]}")
     return None

@@ -161,6 +161,27 @@ def test_all_scripts_that_can_not_be_run_are_said_at_once_with_what_mends_them(t
     )
 
 
+def test_a_program_that_is_missing_hides_no_script_that_can_not_be_run_either(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for name, by in {"one.sh": "sh1", "two.py": "python0"}.items():
+        (place.root / name).write_text(f"#!/usr/bin/env {by}\n")
+        (place.root / name).chmod(0o755)
+    place.git("add", ".")
+    place.git("commit", "--quiet", "--message=Check")
+    checks = ["./gone.sh", "./one.sh", "pytset", "./two.py"]
+    manifest = str(place.manifest(tasks=TASKS[:1], mergePolicy={"checks": checks}, suspend=True))
+
+    said = place.reconcile("diff", "-f", manifest)
+
+    for words in (
+        "pytset is not on their PATH, gone.sh is not in main, ",
+        "install sh1, install python0",
+        "commit gone.sh",
+    ):
+        assert said.count(words) == 1
+    assert "unless one before" not in said
+
+
 @pytest.mark.parametrize("check", ["./linked/check.sh", "./link.sh", "./ci"])
 def test_of_a_script_behind_a_link_nothing_is_foretold(tmp_path: Path, check: str) -> None:
     place = Place(tmp_path)
