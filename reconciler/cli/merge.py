@@ -61,11 +61,13 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
             with lock.reconciling(site.state, "merge", site.surroundings):
                 for spec in rest:
                     site.forge.catch_up(spec.base)
+                merge_word.put_back(session)
                 return drive(session, lambda decided: no_wait or not _checking(decided), _merged)
         except LockedError:
-            if not any(spec.merge.mode is MergeMode.MANUAL for spec in site.desired().epics):
-                raise
             other = LoopSession(site=site, out=out, done=session.done, drawn=True)
+            by_people = any(spec.merge.mode is MergeMode.MANUAL for spec in site.desired().epics)
+            if not by_people and not merge_word.taken_out(other.look().plan):
+                raise
             if (code := _beside(other, spawned, wait=not no_wait)) is not None:
                 return code
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from reconciler.cli.drive import NothingLeft, look_on
 from reconciler.cli.output import act
@@ -11,6 +11,7 @@ from reconciler.loop.loop import Tick
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.reasons import Reason
+from reconciler.planning.actions.enqueue import taken_out_by_a_person
 from reconciler.planning.job import Job
 from reconciler.planning.plan import Plan
 
@@ -21,8 +22,26 @@ Heads = Mapping[TaskId, Sha]
 def say(session: LoopSession) -> tuple[Heads, Tick]:
     """Record the word for exactly the heads that wait for a merge; these, and the look that found them."""
     tick = session.look()
+    heads = _said(session, _waiting(tick.plan))
+    if not heads:
+        session.out.chat("nothing waits for a merge")
+    return heads, tick
+
+
+def put_back(session: LoopSession) -> bool:
+    """Record the word for what a person has taken out of the queue of its forge; True where there was any."""
+    return bool(_said(session, taken_out(session.look().plan)))
+
+
+def taken_out(decided: Plan) -> list[Job]:
+    """What is in no queue of its forge because a person took it out."""
+    jobs = (job for epic in decided.epics for job in epic.jobs)
+    return [job for job in jobs if job.open_pull and not job.owned_by and taken_out_by_a_person(job.open_pull)]
+
+
+def _said(session: LoopSession, jobs: Iterable[Job]) -> dict[TaskId, Sha]:
     heads: dict[TaskId, Sha] = {}
-    for job in _waiting(tick.plan):
+    for job in jobs:
         pull = job.open_pull
         assert pull is not None
         try:
@@ -34,9 +53,7 @@ def say(session: LoopSession) -> tuple[Heads, Tick]:
         heads[job.task.id] = pull.head
         session.done.append(act("Merge", job.task.id, message))
         session.out.line(f"{job.task.id}  Merge  {message}")
-    if not heads:
-        session.out.chat("nothing waits for a merge")
-    return heads, tick
+    return heads
 
 
 def outcome(session: LoopSession, heads: Heads) -> Tick | None:
@@ -46,12 +63,13 @@ def outcome(session: LoopSession, heads: Heads) -> Tick | None:
 
 
 def _waiting(decided: Plan) -> list[Job]:
-    return [
+    left = [
         job
         for epic in decided.epics
         for job in epic.jobs
         if job.open_pull and (word := epic.waiting.get(job.task.id)) and word.reason is Reason.AWAITING_MERGE
     ]
+    return left + taken_out(decided)
 
 
 def _about(decided: Plan, heads: Heads) -> Plan:

@@ -70,12 +70,17 @@ class Enqueue(Action, frozen=True, kw_only=True):
         yield from ()
 
 
+def taken_out_by_a_person(pull: PullRequest) -> bool:
+    """True while a head stays out of the queue of its forge because a person took it out, until one says otherwise."""
+    return pull.removed is not None and pull.removed.by_person and pull.merge_now != pull.head
+
+
 def _taken_out(job: Job, pull: PullRequest) -> Waiting | None:
     """Why what was in the queue is not put there again at once."""
     out = pull.removed
     if out is None:
         return None
-    if out.by_person and pull.merge_now != pull.head:
+    if taken_out_by_a_person(pull):
         how = "'reconcile merge' puts it back"
         return Waiting(
             Reason.SET_ASIDE, f"somebody took #{pull.number} out of the merge queue of {job.spec.base}; {how}"
