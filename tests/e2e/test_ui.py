@@ -194,6 +194,13 @@ def test_a_token_is_good_once(place: Place) -> None:
         assert refused.code == 403 and "not known, or was used" in refused.text
 
 
+def test_no_page_has_a_browser_look_for_an_icon_that_is_not_there(place: Place) -> None:
+    with Ui(place) as ui:
+        for answer in (ui.ask("GET", "/"), ui.enter(), ui.ask("GET", "/"), ui.ask("GET", "/nowhere")):
+            assert 'rel="icon" href="/static/icon.svg"' in answer.text
+        assert ui.ask("GET", "/static/icon.svg").code == 200
+
+
 def test_without_a_session_nothing_is_told(place: Place) -> None:
     with Ui(place) as ui:
         for path in ("/", "/live/", "/task/x", "/timeline", "/act"):

@@ -107,7 +107,9 @@ class Guard(Struct, kw_only=True):
                 "Not let in",
                 "This address is not known, or was used: each is good once. The newest stands where 'reconcile ui' runs.",
             )
-        answer = HTMLResponse('<!doctype html><meta http-equiv="refresh" content="0;url=/"><a href="/">reconcile</a>')
+        icon = '<link rel="icon" href="/static/icon.svg">'  # else a browser asks for /favicon.ico
+        onward = '<meta http-equiv="refresh" content="0;url=/"><a href="/">reconcile</a>'
+        answer = HTMLResponse(f"<!doctype html>{icon}{onward}")
         answer.set_cookie(self.cookie, session, httponly=True, samesite="strict", secure=self.secure, path="/")
         return answer
 

@@ -126,6 +126,7 @@ def plain(title: str, words: h.Node, *, command: str = "") -> str:
                 h.meta(charset="utf-8"),
                 h.meta(name="viewport", content="width=device-width, initial-scale=1"),
                 h.title[f"{title} · reconcile"],
+                h.link(rel="icon", href="/static/icon.svg"),
                 h.link(rel="stylesheet", href="/static/page.css"),
             ],
             h.body[
