@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from reconciler.model.names import SALVAGE_REFS, TaskId, branch_of
+from reconciler.model.names import BRANCH_PREFIX, SALVAGE_REFS, TaskId, branch_of
 from reconciler.model.observed import Base, Branch, Observed, PullRequest, PullState, Salvage, Task, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
@@ -48,7 +48,13 @@ def _amiss(task: Task, base: Base, observed: Observed, saved: Salvage | None) ->
         return Waiting(Reason.LANDING_UNDONE, message)
     pull = observed.pull_requests.get(task.id)
     elsewhere = pull and pull.state is PullState.MERGED and pull.landed is None
-    if MERGED in task.labels and task.id in observed.runs and not landing and not elsewhere:
+    if (
+        MERGED in task.labels
+        and task.id in observed.runs
+        and not landing
+        and not elsewhere
+        and not _along(task, pull, observed)
+    ):
         return Waiting(
             Reason.UNLANDED, f"it is labelled {MERGED}, and no commit of {base.name} carries it; {again}; {meant}"
         )
@@ -58,6 +64,23 @@ def _amiss(task: Task, base: Base, observed: Observed, saved: Salvage | None) ->
         return _came_later(pull, base.name)
     landed = MERGED in task.labels or landing or (pull and pull.state is PullState.MERGED)
     return _kept(saved) if saved and not landed else None
+
+
+def _along(task: Task, pull: PullRequest | None, observed: Observed) -> bool:
+    """True where it was merged into the branch of another task, which has landed: no commit of the base names it.
+
+    A forge tells nothing more of a pull request whose branch is gone. Then what it was closed for has to do, and that what it
+    waited for has landed.
+    """
+    landed = observed.landings
+    assert not isinstance(landed, Unknown)
+    if pull is not None:
+        onto = pull.base or ""
+        merged = pull.state is PullState.MERGED and onto.startswith(BRANCH_PREFIX)
+        return merged and TaskId(onto.removeprefix(BRANCH_PREFIX)) in landed
+    numbers = (label.removeprefix("pr:") for label in task.labels if label.startswith("pr:"))
+    by_hand = not task.closed_by_session and any(task.close_reason == f"merged #{number}" for number in numbers)
+    return by_hand and any(below in landed for below in task.blockers)
 
 
 def _went_on(pull: PullRequest | None) -> bool:
@@ -90,6 +113,8 @@ def unlanded(task: TaskId, observed: Observed) -> Branch | None:
     """The branch of a task that holds commits which landed in no form; None where a source that would tell is silent."""
     landings, branches, pulls = observed.landings, observed.branches, observed.pull_requests
     if isinstance(landings, Unknown) or isinstance(branches, Unknown) or isinstance(pulls, Unknown):
+        return None
+    if task in observed.merged_by_hand:
         return None
     branch, landing, pull = branches.get(task), landings.get(task), pulls.get(task)
     merged = pull.head if pull and pull.state is PullState.MERGED and pull.landed is None else None

@@ -211,5 +211,5 @@ def test_what_a_person_merges_into_its_parents_branch_is_on_the_base_with_that_o
 
     new = {"child"} if closed else {"child", "parent"}
     assert {path for path, _, _ in there.app.bare.changes("main~", "main")} == new
-    assert shown(there)["child"]["status"] == "closed"
+    assert (shown(there)["child"]["status"], shown(there)["child"]["waiting"]) == ("closed", None)
     assert [run["attempt"] for run in there.json("get", "runs") if run["task"] == child and run["attempt"]] == [1]
