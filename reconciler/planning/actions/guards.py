@@ -181,6 +181,8 @@ def for_a_person(job: Job) -> Waiting | None:
     if job.offer.declined:
         return Waiting(Reason.DECLINED, f"its pull request was closed; {what}")
     reason, shown = job.notes.reason, f"'reconcile describe {job.task.id}' shows its notes"
+    if reason is Reason.DECLINED and job.open_pull:
+        return Waiting(reason, f"#{job.number} is open again; 'reconcile retry {job.task.id}' has it go on")
     if Reason.CONFLICT in (reason, job.verdict and job.verdict.reason):
         what = f"{what}; 'reconcile take {job.task.id}' keeps agents away while you resolve it in its worktree"
     if job.verdict and job.verdict.reason and reason in (None, job.verdict.reason):
