@@ -495,7 +495,7 @@ class World:
 
     @effect
     def mark_since(self, task: TaskId, base: Sha | None, at: datetime) -> None:
-        n = max((run.id.n for run in self.processes.values() if run.task == task), default=0)
+        n = max((run.id.n - run.alive for run in self.processes.values() if run.task == task), default=0)
         self.marks[task] = RetryPoint(n=n, base=base, at=at)
 
     # --- Forge ---------------------------------------------------------------------------------------------

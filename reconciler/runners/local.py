@@ -229,10 +229,12 @@ class LocalRunner:
         )
 
     def mark_since(self, task: TaskId, base: Sha | None, at: datetime) -> None:
-        """Count runs and landings of `task` from here on."""
+        """Count runs and landings of `task` from here on; one that is alive is the first of them."""
         with refused.temporarily(f"the runs of {task} can't be written to", delay=30.0):
             newest = self._folders.newest(RunKind.WORK, task)
-            self._folders.write_since(task, RetryPoint(n=newest, base=base, at=at))
+            run = self._runs().get(RunId(RunKind.WORK, task, newest))
+            n = newest - 1 if run and run.alive else newest
+            self._folders.write_since(task, RetryPoint(n=n, base=base, at=at))
 
     def archive(self, open_tasks: Collection[TaskId]) -> None:
         """Put finished runs where they cost nothing, a few at a time: those that are quiet, and not of open tasks."""

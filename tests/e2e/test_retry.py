@@ -73,6 +73,21 @@ def test_a_landing_whose_task_is_not_closed_yet_is_a_landing(place):
     assert the(place)["status"] == "closed" and MERGED in the(place)["labels"]
 
 
+def test_what_an_agent_does_that_was_at_work_when_retry_was_typed_lands(tmp_path):
+    place, go = Place(tmp_path), tmp_path / "go"
+    script = f'until [ -e {go} ]; do sleep 0.1; done; date +%N > a.txt; git add . && git commit -qm "Do it"'
+    place.manifest(tasks=[{"key": "a", "title": "Do a"}], agent={"argv": ["sh", "-c", script]})
+    place.reconcile("apply", "-f", "../epic.yaml")
+
+    place.reconcile("retry", the(place)["id"])
+    go.touch()
+    place.reconcile("watch", "--until-done")
+
+    assert place.subjects().count("Do a") == 1 and the(place)["status"] == "closed"
+    runs = json.loads(place.reconcile("get", "runs", "-o", "json"))
+    assert [run["attempt"] for run in runs if run["kind"] == "work"] == [1]
+
+
 @pytest.mark.parametrize(("labels", "says"), [({MERGED}, "its work is merged"), (set(), "is closed")])
 def test_a_task_that_is_closed_while_retry_is_typed_stays_closed(place, monkeypatch, labels, says):
     place.reconcile("task", "create", "By hand")

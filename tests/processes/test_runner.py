@@ -696,6 +696,15 @@ def test_since_counts_from_the_newest_run(machine: Machine):
     assert machine.runner.since()[TaskId("x-1")].at == later
 
 
+def test_a_run_that_is_alive_is_the_first_that_counts(machine: Machine):
+    machine.finished("true", n=1)
+    machine.start("sleep 600", n=2)
+
+    machine.runner.mark_since(TaskId("x-1"), None, datetime(2026, 1, 2, tzinfo=UTC))
+
+    assert machine.runner.since()[TaskId("x-1")].n == 1
+
+
 def test_a_missing_agent_program_is_said_in_words(machine: Machine):
     assert _missing(machine, "sh") is None
     assert _missing(machine, "/bin/sh") is None

@@ -142,7 +142,10 @@ class Runner(Protocol):
         ...
 
     def mark_since(self, task: TaskId, base: Sha | None, at: datetime) -> None:
-        """Count runs and landings of `task` from here on."""
+        """Count runs and landings of `task` from here on; one that is alive is the first of them.
+
+        What that brings is offered: it was paid for, and another agent would find nothing left to do.
+        """
         ...
 
     def archive(self, open_tasks: Collection[TaskId]) -> None:
