@@ -229,11 +229,12 @@ class LocalRunner:
         )
 
     def mark_since(self, task: TaskId, base: Sha | None, at: datetime) -> None:
-        """Count runs and landings of `task` from here on; one that is alive is the first of them."""
+        """Count runs and landings of `task` from here on; one that is at work is the first of them."""
         with refused.temporarily(f"the runs of {task} can't be written to", delay=30.0):
             newest = self._folders.newest(RunKind.WORK, task)
             run = self._runs().get(RunId(RunKind.WORK, task, newest))
-            n = newest - 1 if run and run.alive else newest
+            at_work = run is not None and run.alive and run.state is not RunState.ENDING
+            n = newest - 1 if at_work else newest
             self._folders.write_since(task, RetryPoint(n=n, base=base, at=at))
 
     def archive(self, open_tasks: Collection[TaskId]) -> None:

@@ -696,9 +696,20 @@ def test_since_counts_from_the_newest_run(machine: Machine):
     assert machine.runner.since()[TaskId("x-1")].at == later
 
 
-def test_a_run_that_is_alive_is_the_first_that_counts(machine: Machine):
+def test_a_run_that_is_at_work_is_the_first_that_counts(machine: Machine):
     machine.finished("true", n=1)
     machine.start("sleep 600", n=2)
+
+    machine.runner.mark_since(TaskId("x-1"), None, datetime(2026, 1, 2, tzinfo=UTC))
+
+    assert machine.runner.since()[TaskId("x-1")].n == 1
+
+
+def test_a_run_that_is_being_stopped_does_not_count(machine: Machine):
+    run = machine.start("trap '' TERM; echo $$ > up; while :; do sleep 0.1; done", n=1)
+    machine.told("up")
+    machine.runner.stop(run, StopWhy.PERSON)
+    until(lambda: machine.run(run).state is RunState.ENDING)
 
     machine.runner.mark_since(TaskId("x-1"), None, datetime(2026, 1, 2, tzinfo=UTC))
 

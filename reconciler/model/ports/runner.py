@@ -142,7 +142,7 @@ class Runner(Protocol):
         ...
 
     def mark_since(self, task: TaskId, base: Sha | None, at: datetime) -> None:
-        """Count runs and landings of `task` from here on; one that is alive is the first of them.
+        """Count runs and landings of `task` from here on; one that is at work is the first of them.
 
         What that brings is offered: it was paid for, and another agent would find nothing left to do.
         """
