@@ -18,6 +18,7 @@ from pathlib import Path
 
 from reconciler.model.names import RunKind, TaskId, usable_subject
 from reconciler.runners import _processes as processes
+from reconciler.runners import _records as records
 from reconciler.runners._archive import SINCE, Archive, Bundle
 from reconciler.runners._archive_rows import Files, Kept
 from reconciler.runners._folders import Folders, Subject
@@ -164,6 +165,8 @@ class Archiving:
         folder, gone = self._folder(key), f"{self._folders.root}/{_GONE}{key[0]}-{key[1]}"
         if os.path.lexists(gone) or not self._holds(key, folder):
             return False
+        for n in _numbers(folder):
+            records.clear_temporary(f"{folder}/{n}")
         os.rename(folder, gone)
         self._delete(key, gone)
         self._locks.delete(*key)

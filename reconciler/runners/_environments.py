@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -73,6 +74,16 @@ class Environments:
                 self._helps[key] = shell.run((path, "--help"), env=env, cwd="/", timeout_s=HELP_S).text
             return self._helps[key]
         return ""
+
+    def temporary(self, spec: RunSpec) -> str:
+        """The folder that a check is to have for what is temporary, and that goes with it; empty for what is no check.
+
+        Short, and where others are: the name of a socket in it may have a hundred characters.
+        """
+        if spec.id.kind is not RunKind.CHECK:
+            return ""
+        given = {**self._always(), **with_passed(self._environ, spec.env, spec.pass_env)}
+        return os.path.join(given.get("TMPDIR") or "/tmp", f"reconcile-{secrets.token_hex(6)}")
 
     def of(self, spec: RunSpec, folder: Path) -> dict[str, str]:
         """The environment of a run whose folder is this."""

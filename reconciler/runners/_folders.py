@@ -185,8 +185,10 @@ class Folders(Struct):
             self._starts.pop(run, None)
             self._records.pop(run, None)
 
-    def reserve(self, spec: RunSpec) -> Path:
+    def reserve(self, spec: RunSpec, temporary: str = "") -> Path:
         """Make the folder of a new run, with all that its supervising process needs. Raises ChangedError.
+
+        `temporary`: where it is to have a folder for what is temporary.
 
         A number is used once: one that is not above all others was chosen on an old picture of the world.
         """
@@ -203,7 +205,7 @@ class Folders(Struct):
             fd = os.open(folder / "prompt", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(fd, "w", encoding="utf-8", errors="replace") as file:
                 file.write(spec.prompt)
-        supervisor.write_json(str(folder / "spec.json"), records.of_spec(spec))
+        supervisor.write_json(str(folder / "spec.json"), records.of_spec(spec, temporary))
         return folder
 
     def write_stop(self, run: RunId, why: StopWhy) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -27,6 +29,7 @@ from reconciler.runners import supervisor
 RECORD_MAX = 1 << 20
 LABEL_MAX, LABELS_MAX, NOTE_MAX = 100, 20, 2000
 VERDICT = "verdict.json"
+_TEMPORARY = re.compile(r"reconcile-[0-9a-f]{12}\Z")  # the names of temporary folders of runs
 # Missing, or something that an agent put in its place. Anything else (EIO, EMFILE) says nothing about the record.
 _NO_RECORD = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES)
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -97,8 +100,8 @@ def read_plain(path: str, most: int = RECORD_MAX, *, at: int = 0, from_end: bool
         os.close(fd)
 
 
-def of_spec(spec: RunSpec) -> Mapping[str, object]:
-    """What a supervisor is given, and what is read again as `StartRecord`."""
+def of_spec(spec: RunSpec, temporary: str = "") -> Mapping[str, object]:
+    """What a supervisor is given, and what is read again as `StartRecord`. `temporary`: the folder that it is to make, and remove."""
     # Not the environment: it may hold secrets that were passed on, and goes from process to process only.
     return {
         "id": str(spec.id),
@@ -110,6 +113,7 @@ def of_spec(spec: RunSpec) -> Mapping[str, object]:
         "limits": [[float(each.timeout_s or 0), each.retries] for each in spec.limits],
         "ready_marker": spec.ready_marker,
         "unlock": spec.unlock,
+        **({"temporary": temporary} if temporary else {}),
         "timeout_s": float(spec.timeout_s),
         "stuck_after_s": spec.stuck_after_s,
         "stop_grace_s": supervisor.STOP_GRACE_S,
@@ -131,6 +135,17 @@ def of_spec(spec: RunSpec) -> Mapping[str, object]:
         "prompt_on_stdin": bool(spec.prompt) and spec.prompt_on_stdin,
         **({} if spec.at.local else {"at": msgspec.to_builtins(spec.at)}),
     }
+
+
+def clear_temporary(folder: str) -> None:
+    """Remove the temporary folder of a run that is over, which its supervisor left where that was killed."""
+    where = read_json(f"{folder}/spec.json").get("temporary")
+    if not isinstance(where, str) or not _TEMPORARY.match(os.path.basename(where)):
+        return
+    with suppress(OSError):
+        found = os.lstat(where)
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+            supervisor.remove_tree(where)
 
 
 def start_of(run: RunId, value: Mapping[str, Any]) -> StartRecord:

@@ -92,7 +92,7 @@ class Reservation:
             "sync_s": spec.at.sync_s,
             "lease_s": spec.at.lease_s,
             "final_s": FINAL_S,
-            "run": records.of_spec(spec),
+            "run": records.of_spec(spec, "tmp" if spec.id.kind is RunKind.CHECK else ""),
             "prompt": spec.prompt,
             "env": given,
             "supervisor": base64.b64encode(Path(supervisor.__file__).read_bytes()).decode(),

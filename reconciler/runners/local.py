@@ -186,7 +186,7 @@ class LocalRunner:
                 locks = self._take(spec, ours)
                 self._begins()
                 apart = self._scopes.around(str(self.folder(spec.id)), f"reconcile {spec.id}")
-                folder = self._folders.reserve(spec)
+                folder = self._folders.reserve(spec, self._environments.temporary(spec))
                 shim = (sys.executable, "-I", "-S", os.path.realpath(supervisor.__file__))
                 shell.start_detached(
                     [*apart, *shim, str(folder), *map(str, locks)],

@@ -84,6 +84,7 @@ class Shim:
         self._status: int | None = None
         self._memory = 0
         self._flaky: list[int] = []
+        self._temporary = ""
         self._step_ends = float("inf")
         # The shim's lock must die with the shim, the other two with the last process of the run.
         shim_lock = _moved(shim_fd, fcntl.F_DUPFD_CLOEXEC)
@@ -105,12 +106,27 @@ class Shim:
         become_subreaper()
         # Nothing may start that nobody could find again: a run record that can't be written ends us here.
         self._record_run()
+        self._make_temporary()
         ending = self._steps()
         self._log.grown()  # what was printed just before the end is cut like all else
         self._record_ending(ending)
         self._end_all(self._spec["sweep_grace_s"])
         self._log.grown()
         self._unlock()
+        if self._temporary:
+            remove_tree(self._temporary)
+
+    def _make_temporary(self) -> None:
+        """A folder for what is temporary, where the run is to have one of its own: it goes with the run."""
+        # Its name is known before it is there: whoever finds us killed clears it away. Relative: on a node, beside our records.
+        named = self._spec.get("temporary")
+        where = os.path.join(self._folder, named) if named else ""
+        try:
+            if where:
+                os.mkdir(where, 0o700)
+                os.environ["TMPDIR"] = self._temporary = where
+        except OSError as error:
+            self._log.say(f"cannot make {where}, so there is no temporary folder of its own: {error.strerror}")
 
     def _unlock(self) -> None:
         """Give the worktree back to its people: git's lock on it was for as long as the run lives."""
@@ -681,6 +697,27 @@ def wake(runs: str) -> None:
         pass  # a full disk: the file was changed by being cut all the same
     finally:
         os.close(fd)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a folder with all that is in it, whatever its permissions, as far as that goes; links are not followed."""
+    for folder, below, _ in os.walk(path):
+        for name in (".", *below):
+            _try(os.chmod, os.path.join(folder, name), 0o700)
+    for folder, below, files in os.walk(path, topdown=False):
+        for name in files:
+            _try(os.unlink, os.path.join(folder, name))
+        for name in below:
+            inner = os.path.join(folder, name)
+            _try(os.unlink if os.path.islink(inner) else os.rmdir, inner)
+    _try(os.rmdir, path)
+
+
+def _try(act: Any, *args: object) -> None:
+    try:
+        act(*args)
+    except OSError:
+        pass
 
 
 def read_json(path: str) -> Any:
