@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections.abc import Sequence
 from typing import Any
 
 from reconciler.git.refusals import GitError
@@ -12,6 +13,7 @@ from reconciler.model.names import Sha
 from reconciler.model.observed import Candidate, Conflict
 
 PACKAGE = "package.json"
+AGAINST_MAX, PATHS_MAX, SUBJECT_MAX = 3, 100, 100
 _UNREADABLE = object()
 
 
@@ -33,7 +35,9 @@ def merge(bench: MergeTree, base: Sha, head: Sha, *, whole: bool = False) -> Can
         merged = bench.merge(base, bench.commit(bench.with_beads_of(base, bench.tree(head)), head))
         changed = bench.changed(base, merged.tree)
     if merged.conflicts:
-        return Conflict(base=base, head=head, paths=merged.conflicts)
+        return Conflict(
+            base=base, head=head, paths=merged.conflicts, against=_against(bench, base, head, merged.conflicts)
+        )
     if unusable := next(filter(_nowhere, sorted(changed.paths)), None):
         detail = f"it holds {unusable!r}, which git writes into no checkout; take it out of the branch's tree"
         return Conflict(base=base, head=head, detail=detail)
@@ -46,6 +50,13 @@ def merge(bench: MergeTree, base: Sha, head: Sha, *, whole: bool = False) -> Can
         scripts=frozenset(path for path in changed.paths if _other_scripts(bench, base, merged.tree, path)),
         own_changes=bool(changed.paths) or _has_own_changes(bench, base, head),
     )
+
+
+def _against(bench: MergeTree, base: Sha, head: Sha, paths: Sequence[str]) -> tuple[str, ...]:
+    """Whose changes it conflicts with: who resolves that must know what both sides meant."""
+    listed = ("--first-parent", f"--max-count={AGAINST_MAX}", "--no-show-signature", "--format=%h %s")
+    found = bench.run("log", *listed, f"{head}..{base}", "--", *(f":(top,literal){path}" for path in paths[:PATHS_MAX]))
+    return tuple(line[:SUBJECT_MAX] for line in found.text.splitlines())
 
 
 def _has_own_changes(bench: MergeTree, base: Sha, head: Sha) -> bool:

@@ -8,6 +8,7 @@ from reconciler.planning import reviews, run_results
 from reconciler.planning.attempts import Attempts
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.facts import Facts
+from reconciler.planning.messages import clean
 from reconciler.planning.offer import Offer
 from reconciler.planning.run_results import RunResult
 
@@ -65,9 +66,14 @@ def _conflict_counts(facts: Facts, attempts: Attempts) -> bool:
 
 
 def _conflict(conflict: Conflict, base: str) -> str:
+    """
+    >>> _conflict(Conflict(base="", head="", paths=("a.py",), against=("1a2b3c4 Do that (#2)",)), "main")
+    'conflicts with main in a.py, where main has 1a2b3c4 Do that (#2)'
+    """
     where = ", ".join(conflict.paths[:5]) + (" …" if len(conflict.paths) > 5 else "")
     return (
         f"conflicts with {base}"
         + (f" in {where}" if where else "")
+        + (f", where {base} has {'; '.join(map(clean, conflict.against))}" if conflict.against else "")
         + (f": {conflict.detail}" if conflict.detail else "")
     )

@@ -136,11 +136,25 @@ def test_a_tree_that_no_checkout_can_hold_goes_back_to_its_agent(repo: GitRepo, 
     assert repr(name.decode()) in found.detail
 
 
-def test_a_conflict_names_its_paths(repo: GitRepo, forge: LocalForge) -> None:
+def test_a_conflict_names_its_paths_and_whose_changes_it_is_with(repo: GitRepo, forge: LocalForge) -> None:
     head = repo.branch(BRANCH, {"a": "mine\n", "b": "mine\n", "c": "mine\n"})
-    base = repo.commit({"a": "theirs\n", "b": "theirs\n"})
+    theirs = repo.commit({"a": "theirs\n", "b": "theirs\n"})
+    subject = repo.git("show", "--no-patch", "--format=%h %s", theirs)
+    base = repo.commit({"d": "of nobody here\n"})
 
-    assert forge.candidate(base, head) == Conflict(base=base, head=head, paths=("a", "b"))
+    found = Conflict(base=base, head=head, paths=("a", "b"), against=(subject,))
+    assert forge.candidate(base, head) == found
+
+
+@pytest.mark.parametrize("name", ["*", ":(exclude)b", "[ab]"])
+def test_a_path_that_reads_like_a_pattern_is_one_path(repo: GitRepo, forge: LocalForge, name: str) -> None:
+    head = repo.branch(BRANCH, {name: "mine\n"})
+    repo.commit({"b": "of nobody here\n"})
+    base = repo.commit({name: "theirs\n"})
+
+    found = forge.candidate(base, head)
+
+    assert isinstance(found, Conflict) and (found.paths, len(found.against)) == ((name,), 1)
 
 
 def test_a_branch_without_a_common_commit_is_a_conflict_that_says_so(repo: GitRepo, forge: LocalForge) -> None:

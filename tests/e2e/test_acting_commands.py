@@ -485,7 +485,8 @@ def test_a_merger_says_whether_what_it_leaves_needs_a_person(shell: Shell, polic
 
     said = shell.reconcile("merge", code=3)
 
-    assert f"conflicts with main in README; {says}" in said
+    theirs = shell.git("show", "--no-patch", "--format=%h Ours").strip()
+    assert f"conflicts with main in README, where main has {theirs}; {says}" in said
     assert "1 pull request is not merged" in said and "by itself" not in said
 
 

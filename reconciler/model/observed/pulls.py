@@ -191,9 +191,13 @@ class MergeStep(Struct, frozen=True):
 
 
 class Conflict(Struct, frozen=True, kw_only=True):
-    """`head` can't be merged into `base` by git alone. `detail`: why, where it is not a matter of paths."""
+    """`head` can't be merged into `base` by git alone. `detail`: why, where it is not a matter of paths.
+
+    `against`: the newest commits of the base that changed these paths since they parted, each by its id and its subject.
+    """
 
     base: Sha
     head: Sha
     paths: tuple[str, ...] = ()
     detail: str = ""
+    against: tuple[str, ...] = ()
