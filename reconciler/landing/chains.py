@@ -74,7 +74,10 @@ class Chains:
         """What landing `head` on `base` makes of it."""
         with self._lock:
             line = self._line(base)
-            return replace(self._made(line, line.root, head), base=base)
+            made = replace(self._made(line, line.root, head), base=base)
+            if isinstance(made, Conflict) and made.paths:
+                return replace(made, against=merging.against(line.bench, base, head, made.paths))
+            return made
 
     def fold(self, base: Sha, steps: Sequence[MergeStep]) -> tuple[Candidate | Conflict, ...]:
         """What landing these on `base` makes, step by step; what conflicts is left out of the rest."""

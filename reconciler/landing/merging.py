@@ -35,9 +35,7 @@ def merge(bench: MergeTree, base: Sha, head: Sha, *, whole: bool = False) -> Can
         merged = bench.merge(base, bench.commit(bench.with_beads_of(base, bench.tree(head)), head))
         changed = bench.changed(base, merged.tree)
     if merged.conflicts:
-        return Conflict(
-            base=base, head=head, paths=merged.conflicts, against=_against(bench, base, head, merged.conflicts)
-        )
+        return Conflict(base=base, head=head, paths=merged.conflicts)
     if unusable := next(filter(_nowhere, sorted(changed.paths)), None):
         detail = f"it holds {unusable!r}, which git writes into no checkout; take it out of the branch's tree"
         return Conflict(base=base, head=head, detail=detail)
@@ -52,7 +50,7 @@ def merge(bench: MergeTree, base: Sha, head: Sha, *, whole: bool = False) -> Can
     )
 
 
-def _against(bench: MergeTree, base: Sha, head: Sha, paths: Sequence[str]) -> tuple[str, ...]:
+def against(bench: MergeTree, base: Sha, head: Sha, paths: Sequence[str]) -> tuple[str, ...]:
     """Whose changes it conflicts with: who resolves that must know what both sides meant."""
     listed = ("--first-parent", f"--max-count={AGAINST_MAX}", "--no-show-signature", "--format=%h %s")
     found = bench.run("log", *listed, f"{head}..{base}", "--", *(f":(top,literal){path}" for path in paths[:PATHS_MAX]))

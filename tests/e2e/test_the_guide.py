@@ -211,8 +211,11 @@ def test_a_worktree_and_its_branch_may_be_thrown_away_and_the_task_begun_again(s
         until(lambda: pid(shell, task) == "null", by=watch)
         fixed.touch()
 
-        shell.type(f"git worktree remove ../worktrees/{task} --force")
-        shell.type(f"git branch -D agent/{task}")
+        # git itself stops where another worktree, of a check, goes while it looks at all of them; people type it again then.
+        shell.type(
+            f"git worktree remove ../worktrees/{task} --force || git worktree remove ../worktrees/{task} --force"
+        )
+        shell.type(f"git branch -D agent/{task} || git branch -D agent/{task}")
         shell.type(f'reconcile task update {task} --status open --remove-label "phase:working"')
 
         until(lambda: closed(shell, task), by=watch)
