@@ -702,8 +702,9 @@ def wake(runs: str) -> None:
 def remove_tree(path: str) -> None:
     """Remove a folder with all that is in it, whatever its permissions, as far as that goes; links are not followed."""
     for folder, below, _ in os.walk(path):
-        for name in (".", *below):
-            _try(os.chmod, os.path.join(folder, name), 0o700)
+        for inner in (os.path.join(folder, name) for name in (".", *below)):
+            if not os.path.islink(inner):  # the mode that is set is that of what a link leads to
+                _try(os.chmod, inner, 0o700)
     for folder, below, files in os.walk(path, topdown=False):
         for name in files:
             _try(os.unlink, os.path.join(folder, name))

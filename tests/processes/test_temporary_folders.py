@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,12 +41,14 @@ def left(machine: Machine) -> list[str]:
 
 def test_what_a_check_leaves_in_its_temporary_folder_is_gone_with_it_and_nothing_else(machine: Machine) -> None:
     (machine.cwd / "kept").write_text("kept")
+    machine.cwd.chmod(0o751)
 
     checked(machine, LEAVES.format(machine.cwd))
 
     where = Path((machine.cwd / "where").read_text().strip())
     assert where.parent == Path(machine.environ["TMPDIR"]) and not where.exists()
     assert left(machine) == [] and (machine.cwd / "kept").read_text() == "kept"
+    assert stat.S_IMODE(machine.cwd.stat().st_mode) == 0o751
 
 
 @pytest.mark.parametrize("script", ["exit 1", "kill -9 $$", "exec /nowhere/at/all"])
