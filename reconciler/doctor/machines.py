@@ -64,7 +64,7 @@ def _in_the_tree(site: Site, spec: EpicSpec, program: str) -> Iterator[Diagnosis
     if base is None or path.startswith("../") or "{" in program:
         return
     mode, _ = committed_files.entry(site.git, base, path) or ("", None)
-    if mode in ("100755", "120000"):
+    if mode in ("100755", committed_files.LINK):
         yield Diagnosis(name="node agent", found=program, message=f"is in {spec.base}, so every node has it")
         return
     message = f"can't be executed as {spec.base} holds it" if mode else f"is not in {spec.base}, so no node has it"

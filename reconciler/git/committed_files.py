@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Callable
 
 from reconciler.git.commands import Git
 from reconciler.model.names import Sha
 from reconciler.model.ports import CommittedFile
 
-_FILE, _PROGRAM, _LINK = ("100644", "100664"), "100755", "120000"
+LINK, _FILE, _PROGRAM = "120000", ("100644", "100664"), "100755"
 _FIRST_LINE_MAX = 256  # as much of it as the kernel reads
 _SIZE_MAX = 1 << 20
+_LINKS_MAX = 40  # as many as the kernel follows
 
 
 def read(git: Git, commit: Sha, path: str) -> CommittedFile | None:
@@ -23,7 +25,7 @@ def read(git: Git, commit: Sha, path: str) -> CommittedFile | None:
     mode, name = found
     if not mode:
         above = with_above(path)[1:]
-        through_a_link = any((seen := entry(git, commit, each)) is None or seen[0] == _LINK for each in above)
+        through_a_link = any((seen := entry(git, commit, each)) is None or seen[0] == LINK for each in above)
         return None if through_a_link else CommittedFile(there=False)
     if mode in _FILE:
         return CommittedFile(executable=False)
@@ -45,10 +47,27 @@ def entry(git: Git, commit: Sha, path: str) -> tuple[str, Sha] | None:
 
 
 def links(git: Git, commit: Sha) -> frozenset[str]:
-    """Every symbolic link of a commit; none where that can't be read."""
-    rows = git.objects("ls-tree", "-r", "-z", "--full-tree", commit, ok=(0, 128)).out.split(b"\0")
-    mode = _LINK.encode()
+    """Every symbolic link of a commit."""
+    rows = git.objects("ls-tree", "-r", "-z", "--full-tree", commit).out.split(b"\0")
+    mode = LINK.encode()
     return frozenset(os.fsdecode(row.partition(b"\t")[2]) for row in rows if row.startswith(mode))
+
+
+def behind(path: str, target: Callable[[str], str | None]) -> frozenset[str]:
+    """Each path to which a path leads in a commit, where it or a folder on its way is a link, as far as it stays inside.
+    `target`: where the link at a path leads; None where there is none.
+
+    >>> sorted(behind("a/b", {"a": "c", "c/b": "../d"}.get)), behind("a", {"a": "../out"}.get)
+    (['c/b', 'd'], frozenset())
+    """
+    found: set[str] = set()
+    while step := next(((each, to) for each in with_above(path) if (to := target(each)) is not None), None):
+        link, to = step
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(link), to, path[len(link) + 1 :]))
+        if path in found or len(found) >= _LINKS_MAX or path.partition("/")[0] in ("", ".", ".."):
+            break
+        found.add(path)
+    return frozenset(found)
 
 
 def with_above(path: str) -> list[str]:

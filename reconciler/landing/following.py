@@ -17,6 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.git.commands import Git
+from reconciler.git.committed_files import LINK
 from reconciler.git.refusals import rights
 from reconciler.landing.checkouts import LOCK_SAYS, blocked, expect_its_files, locked_by_us
 from reconciler.landing.opened import BaseCheckout, CheckoutStep, Opened, opened, standing
@@ -199,7 +200,7 @@ def _written(seen: Opened, change: PathChange) -> bool:
         return False
     mode, sha = change.new
     place = seen.checkout.path / change.path
-    if mode == "120000":
+    if mode == LINK:
         return (
             standing(seen.checkout.path, change.path) == change.path
             and place.is_symlink()

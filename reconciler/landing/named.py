@@ -5,19 +5,19 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from msgspec import Struct
 
 from reconciler.git.commands import Git
-from reconciler.git.committed_files import with_above
+from reconciler.git.committed_files import LINK, behind
 from reconciler.model.globs import fits
 from reconciler.model.instructions import INSTRUCTIONS, PROSE, names
 from reconciler.model.names import Sha
 
 _DEEPEST = 5  # imports of imports
-_LINKS_MAX = 40  # as many as the kernel follows
 _FILES_MAX, _SIZE_MAX = 1000, 1 << 20
-_LINK, _SUBMODULE = "120000", "160000"
+_SUBMODULE = "160000"
 # Of each glob what no path can lack that it is about: most paths of a tree have none of these.
 _CORES = tuple({max(re.split(r"[*?]+", glob.strip("*/").lower()), key=len) for glob in INSTRUCTIONS})
 
@@ -43,6 +43,7 @@ class NamedPaths(Struct, frozen=True):
 def named_at(git: Git, commit: Sha) -> NamedPaths:
     """What the files of a commit that agents read unasked name. A file that is too large to be read by one names nothing."""
     tree = _tree(git, commit)
+    links = partial(_target, git, tree)
     found: set[str] = set()
     folders: set[str] = set()
     # By path, the folders that it may mean by a path.
@@ -53,7 +54,7 @@ def named_at(git: Git, commit: Sha) -> NamedPaths:
         seen |= set(due.items())
         further: dict[str, tuple[str, ...]] = {}
         for path, text in texts.items():
-            if tree[path][0] == _LINK:
+            if tree[path][0] == LINK:
                 end = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
                 found.add(end)
                 folders.add(end)
@@ -63,7 +64,7 @@ def named_at(git: Git, commit: Sha) -> NamedPaths:
                 continue
             some = set(names(path, text, due[path]))
             for named in list(some):
-                some |= _behind(git, tree, named)
+                some |= behind(named, links)
             found |= some
             further |= {at: (posixpath.dirname(at),) for at in some if at in tree and at.lower().endswith(PROSE)}
         due = {path: where for path, where in further.items() if (path, where) not in seen}
@@ -74,16 +75,10 @@ def named_at(git: Git, commit: Sha) -> NamedPaths:
     )
 
 
-def _behind(git: Git, tree: Mapping[str, tuple[str, Sha]], path: str) -> set[str]:
-    """Each path to which a path leads in a tree, where it or a folder on its way is a link, as far as it stays inside."""
-    found: set[str] = set()
-    while link := next((each for each in with_above(path) if tree.get(each, ("",))[0] == _LINK), None):
-        target = _texts(git, {link: tree[link][1]}).get(link, "")
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(link), target, path[len(link) + 1 :]))
-        if path in found or len(found) >= _LINKS_MAX or path.partition("/")[0] in ("", ".", ".."):
-            break
-        found.add(path)
-    return found
+def _target(git: Git, tree: Mapping[str, tuple[str, Sha]], path: str) -> str | None:
+    """Where the link at a path leads; None for what is none."""
+    mode, name = tree.get(path, ("", Sha("")))
+    return _texts(git, {path: name}).get(path, "") if mode == LINK else None
 
 
 def _tree(git: Git, commit: Sha) -> Mapping[str, tuple[str, Sha]]:

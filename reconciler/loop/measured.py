@@ -11,7 +11,7 @@ from reconciler.loop.asking import ask
 from reconciler.loop.memo import Memo
 from reconciler.model.changes import Diff
 from reconciler.model.desired import Desired
-from reconciler.model.names import BRANCH_PREFIX, TaskId
+from reconciler.model.names import TaskId
 from reconciler.model.observed import (
     Base,
     BaseCommit,
@@ -146,14 +146,17 @@ class Measured(Struct, frozen=True):
             return frozenset()
 
         def in_what_landed(pull: PullRequest, after: RetryPoint | None, branch: Branch | None) -> bool:
-            landing = landings.get(TaskId((pull.base or "").removeprefix(BRANCH_PREFIX)))
+            landing = landings.get(pull.onto) if pull.onto else None
             if landing is None or pull.landed is None or (branch is not None and branch.head != pull.head):
                 return False
             if after is not None and (pull.closed_at is None or pull.closed_at <= after.at):
                 return False  # that counts no longer
             return ask(partial(self.ports.forge.contains, landing.head, pull.landed)) is True
 
-        below = self.memo.of("below", (pulls,), lambda: [task for task, pull in pulls.items() if _below(pull)])
+        def merged_below() -> list[TaskId]:
+            return [task for task, pull in pulls.items() if pull.state is PullState.MERGED and pull.onto]
+
+        below = self.memo.of("below", (pulls,), merged_below)
         return frozenset(task for task in below if in_what_landed(pulls[task], since.get(task), branches.get(task)))
 
     def _contained(self, task: TaskId, pull: PullRequest, branch: Branch | None) -> bool:
@@ -161,10 +164,6 @@ class Measured(Struct, frozen=True):
         if not isinstance(base, Base) or pull.opened_head is None or (branch is not None and not branch.in_base):
             return False
         return ask(partial(self.ports.forge.contains, base.head, pull.opened_head)) is True
-
-
-def _below(pull: PullRequest) -> bool:
-    return pull.state is PullState.MERGED and (pull.base or "").startswith(BRANCH_PREFIX)
 
 
 def changes_nothing(candidate: Candidate | Conflict | Unknown | None) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import re
 from collections.abc import Collection
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from reconciler.git import committed_files
 from reconciler.git.commands import Git
-from reconciler.git.committed_files import with_above
+from reconciler.git.committed_files import LINK, behind, with_above
 from reconciler.manifest.shipped import shipped_agents
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError, TemporaryError
@@ -19,7 +19,6 @@ from reconciler.model.instructions import imports
 from reconciler.model.names import Sha
 
 WORKER, MERGER = ".claude/agents/worker.md", ".claude/agents/merger.md"
-_LINK, _LINKS_MAX = "120000", 40
 _FRONT_MATTER = re.compile(r"---[ \t]*\r?\n(?:.*?\n)??---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _SPEAKS_OF_THE_TASK = re.compile(r"\{(task|title|description)\}|\$TASK_ID\b")
 
@@ -100,28 +99,14 @@ class Templates:
         return found
 
     def _links(self, base: Sha, path: str) -> frozenset[str]:
-        """Each path to which a path leads in a commit, by links of its folders or of itself, as far as it stays inside."""
-        found: set[str] = set()
         mode, _ = self._entry(base, path)
-        if mode and mode != _LINK:
+        if mode and mode != LINK:
             return frozenset()  # git finds nothing behind a link: there is none on the way
-        parts = path.split("/")
-        at = 1
-        while at <= len(parts):
-            name = "/".join(parts[:at])
-            mode, object_ = self._entry(base, name)
-            if mode != _LINK:
-                at += 1
-                continue
-            target = self._git.objects("cat-file", "blob", object_).text
-            to = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
-            if to.startswith(("/", "../")) or to in ("..", "."):
-                break
-            parts, at = [*to.split("/"), *parts[at:]], 1
-            if (there := "/".join(parts)) in found or len(found) >= _LINKS_MAX:
-                break
-            found.add(there)
-        return frozenset(found)
+        return behind(path, partial(self._target, base))
+
+    def _target(self, base: Sha, path: str) -> str | None:
+        mode, name = self._entry(base, path)
+        return self._git.objects("cat-file", "blob", name).text if mode == LINK else None
 
     def _entry(self, base: Sha, path: str) -> tuple[str, Sha]:
         if (found := committed_files.entry(self._git, base, path)) is None:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from reconciler.model.changes import Diff
 from reconciler.model.checks import Check
 from reconciler.model.desired import EpicSpec, MergeMethod
-from reconciler.model.names import BRANCH_PREFIX, PrNumber, Sha, TaskId
+from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import (
     Base,
     Branch,
@@ -105,7 +105,7 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
         pull, branch = self.pull, self.branch
         if not isinstance(pull, PullRequest) or not isinstance(branch, Branch) or pull.state is not PullState.MERGED:
             return False
-        return pull.head == branch.head and (pull.base or "").startswith(BRANCH_PREFIX)
+        return pull.head == branch.head and pull.onto is not None
 
     @property
     def number(self) -> PrNumber | None:

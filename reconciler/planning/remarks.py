@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from reconciler.model.names import BRANCH_PREFIX, SALVAGE_REFS, TaskId, branch_of
+from reconciler.model.names import SALVAGE_REFS, TaskId, branch_of
 from reconciler.model.observed import Base, Branch, Observed, PullRequest, PullState, Salvage, Task, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
@@ -75,9 +75,7 @@ def _along(task: Task, pull: PullRequest | None, observed: Observed) -> bool:
     landed = observed.landings
     assert not isinstance(landed, Unknown)
     if pull is not None:
-        onto = pull.base or ""
-        merged = pull.state is PullState.MERGED and onto.startswith(BRANCH_PREFIX)
-        return merged and TaskId(onto.removeprefix(BRANCH_PREFIX)) in landed
+        return pull.state is PullState.MERGED and pull.onto in landed
     numbers = (label.removeprefix("pr:") for label in task.labels if label.startswith("pr:"))
     by_hand = not task.closed_by_session and any(task.close_reason == f"merged #{number}" for number in numbers)
     return by_hand and any(below in landed for below in task.blockers)

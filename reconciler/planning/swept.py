@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reconciler.model.names import BRANCH_PREFIX, TaskId
 from reconciler.model.observed import Observed, PullRequest, PullState, Unknown, Upon
 
 
@@ -10,13 +9,9 @@ def swept(observed: Observed, pull: PullRequest | Unknown | None) -> bool:
     """True for one that went onto the branch of another task and was closed no sooner than that one's, whose branch is gone:
     nobody has said anything of it."""
     pulls = observed.pull_requests
-    if (
-        not isinstance(pull, PullRequest)
-        or isinstance(pulls, Unknown)
-        or not (pull.base or "").startswith(BRANCH_PREFIX)
-    ):
+    if not isinstance(pull, PullRequest) or isinstance(pulls, Unknown) or pull.onto is None:
         return False
-    parent = pulls.get(TaskId((pull.base or "").removeprefix(BRANCH_PREFIX)))
+    parent = pulls.get(pull.onto)
     if parent is None or pull.state is not PullState.CLOSED or parent.state is PullState.OPEN or parent.left:
         return False
     return None not in (pull.closed_at, parent.closed_at) and pull.closed_at >= parent.closed_at  # type: ignore[operator]

@@ -9,7 +9,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from reconciler.model.desired import MergeMethod
-from reconciler.model.names import PrNumber, Sha, TaskId
+from reconciler.model.names import PrNumber, Sha, TaskId, task_of
 
 
 class PullState(StrEnum):
@@ -161,6 +161,11 @@ class PullRequest(Struct, frozen=True, kw_only=True, gc=False):
     )
     standing: frozenset[str] = frozenset()  # of those that still ask for something there
     dismissed: Mapping[str, str] = {}  # of those that a person dismissed there: who did
+
+    @property
+    def onto(self) -> TaskId | None:
+        """The task onto whose branch it goes; None where it goes onto a base."""
+        return task_of(self.base) if self.base else None
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
