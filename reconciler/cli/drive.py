@@ -48,10 +48,8 @@ def waited(session: LoopSession, ended: Ended) -> int:
     """Conclude for a command that waits until nothing is left."""
     session.conclude(ended.tick, by_itself=not ended.interrupted)
     decided = ended.tick.plan
-    if (
-        not decided.epics and decided.begun
-    ):  # what was recorded has been removed meanwhile, and its work is nobody's now
-        return EXIT_NEEDS_PERSON
+    if not decided.epics and decided.begun:
+        return EXIT_NEEDS_PERSON  # what was recorded has been removed meanwhile, and its work is nobody's now
     if decided.converged:
         return 0
     return EXIT_TIMEOUT if ended.timed_out and decided.moves else EXIT_NEEDS_PERSON

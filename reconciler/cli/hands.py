@@ -50,16 +50,25 @@ def _where(site: Site, task: TaskId) -> str:
     return next((f", in {entry.path}" for entry in worktrees.read(site.git).holding(branch_of(task))), "")
 
 
-def _brought(site: Site, task: TaskId) -> str:
-    """What was not committed on another machine, brought here; nothing where nothing was."""
+def saved_from_elsewhere(site: Site, task: TaskId) -> tuple[bool, str]:
+    """Save here what a task has uncommitted on other machines, where it stays for its next run: whether there was any, and what
+    can't be seen of that."""
+    saved, unseen = False, ""
     for at in site.desired().elsewhere:
         try:
-            there = task in site.workspaces.worktrees(at, [task]) and site.workspaces.salvage(task, at)
+            if task in site.workspaces.worktrees(at, [task]) and site.workspaces.salvage(task, at):
+                saved = True
         except TemporaryError as error:
-            return f"; what it may have on {at.remote} can't be seen: {error}"
-        if there:
-            return f", on {branch_of(task)}; what was not committed is saved: 'reconcile restore {task}'"
-    return ""
+            unseen = f"what it may have on {at.remote} can't be seen: {error}"
+    return saved, unseen
+
+
+def _brought(site: Site, task: TaskId) -> str:
+    """What was not committed on another machine, brought here; nothing where nothing was."""
+    saved, unseen = saved_from_elsewhere(site, task)
+    if saved:
+        return f", on {branch_of(task)}; what was not committed is saved: 'reconcile restore {task}'"
+    return f"; {unseen}" if unseen else ""
 
 
 @click.command("release")

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 from reconciler.cli.drive import NothingLeft, look_on
 from reconciler.cli.output import act
 from reconciler.cli.session import LoopSession
+from reconciler.loop.asking import ask
 from reconciler.loop.loop import Tick
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha, TaskId
+from reconciler.model.observed import Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions.enqueue import taken_out_by_a_person
 from reconciler.planning.job import Job
@@ -28,9 +30,11 @@ def say(session: LoopSession) -> tuple[Heads, Tick]:
     return heads, tick
 
 
-def put_back(session: LoopSession) -> bool:
-    """Record the word for what a person has taken out of the queue of its forge; True where there was any."""
-    return bool(_said(session, taken_out(session.look().plan)))
+def put_back(session: LoopSession) -> None:
+    """Record the word for what a person has taken out of the queue of its forge."""
+    pulls = ask(session.site.forge.pull_requests)
+    if not isinstance(pulls, Unknown) and any(map(taken_out_by_a_person, pulls.values())):
+        _said(session, taken_out(session.look().plan))
 
 
 def taken_out(decided: Plan) -> list[Job]:

@@ -9,6 +9,7 @@ import click
 from msgspec import Struct
 
 from reconciler import wiring
+from reconciler.cli.hands import saved_from_elsewhere
 from reconciler.cli.output import Output, act, common, here, looking
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import known_in, on_a_task, task_named
@@ -90,16 +91,9 @@ def restore_command(site: Site, id: TaskId, out: Output) -> int:
 
 def _bring(site: Site, task: TaskId) -> str:
     """Save here what a run that is over had not committed elsewhere, where it stays for the next one; what can't be seen of that."""
-    far, unseen = site.desired().elsewhere, ""
-    if not far or any(run.alive and run.task == task for run in site.runner.runs().values()):
+    if not site.desired().elsewhere or any(run.alive and run.task == task for run in site.runner.runs().values()):
         return ""
-    for at in far:
-        try:
-            if task in site.workspaces.worktrees(at, [task]):
-                site.workspaces.salvage(task, at)
-        except TemporaryError as error:
-            unseen = f"what it may have on {at.remote} can't be seen: {error}"
-    return unseen
+    return saved_from_elsewhere(site, task)[1]
 
 
 def _removals(site: Site, observed: Observed, named: TaskId | None, everything: bool, dry_run: bool) -> list[Removal]:

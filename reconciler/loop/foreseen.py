@@ -53,10 +53,11 @@ def unaskable(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str 
 
 
 def doubtful(ports: Ports, spec: EpicSpec, base: Base | Unknown | None) -> str | None:
-    """Why later checks of a manifest can hardly be run; only those before them may still make them fit, and so it holds nothing."""
+    """Why later checks of a manifest can hardly be run; only those before them may still make them fit, and so it holds nothing.
+    Where something holds them, `unaskable` says these with it."""
     found = _later(ports, spec, base) if isinstance(base, Base) else ()
-    if not found or unaskable(ports, spec, base):
-        return None  # what holds them is said together with these
+    if not found:
+        return None
     numbers, why = [str(n) for n, _ in found], _together([fault for _, fault in found])
     which = f"check {numbers[0]}" if len(found) == 1 else f"checks {', '.join(numbers)}"
     return f"{which} can't be run, unless one before mends that: {why}, or fix mergePolicy.checks and apply"

@@ -85,6 +85,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     tested = _tested(runs, staged, desired, look.bases, circumstances.at)
     checks, on_trees = by_subject(tested, memo), by_tree(tested, memo)
     recent, read = look.recent(), reviews(runs, memo)
+    unaskable = {s.name: why for s in desired.epics if (why := foreseen.unaskable(ports, s, look.bases.get(s.base)))}
     return Observed(
         at=circumstances.at,
         host=circumstances.host,
@@ -97,8 +98,12 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         recent=recent,
         printed=printed(ports, desired, recent, on_trees),
         authors_words=authors.words(ports, work, read, pulls, memo),
-        unaskable={s.name: why for s in desired.epics if (why := foreseen.unaskable(ports, s, look.bases.get(s.base)))},
-        doubtful={s.name: why for s in desired.epics if (why := foreseen.doubtful(ports, s, look.bases.get(s.base)))},
+        unaskable=unaskable,
+        doubtful={
+            s.name: why
+            for s in desired.epics
+            if s.name not in unaskable and (why := foreseen.doubtful(ports, s, look.bases.get(s.base)))
+        },
         staged={} if isinstance(staged, Unknown) else {each.run.id: each for each in staged},
         unstaged={s.name: why for s in desired.epics if (why := foreseen.unstaged(ports, s, look.bases.get(s.base)))},
         since={} if isinstance(since, Unknown) else since,

@@ -19,5 +19,7 @@ __all__ = ["replace", "same"]
 
 def same(one: Struct, other: Struct) -> bool:
     """True where two values of one kind are equal. What is the very same object in both is not looked into: dicts would be."""
-    fields = zip(one.__struct_fields__, other.__struct_fields__, strict=True)
-    return all((mine := getattr(one, n)) is (theirs := getattr(other, n)) or mine == theirs for n, _ in fields)
+    return all(
+        (mine := getattr(one, field)) is (theirs := getattr(other, field)) or mine == theirs
+        for field in one.__struct_fields__
+    )

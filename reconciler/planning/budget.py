@@ -68,18 +68,20 @@ def allowance(budget: Budget, spend: Spend) -> float | None:
 
 def unkept(spec: EpicSpec) -> Iterator[tuple[str, str]]:
     """For which runs of a manifest nobody keeps what one of them may cost, and what to do about it, in words."""
-    most, kinds = spec.budget.usd_per_run, {"agents": spec.agent.kind}
-    if spec.merge.reviewed_by_agents:
-        kinds["reviewers"] = spec.reviewing.kind
-    for kind in dict.fromkeys(kinds.values()) if most is not None else ():
-        if kind.row.bounded:
-            continue
-        who = " and ".join(name for name, each in kinds.items() if each is kind)
-        written = {"agents": spec.agent, "reviewers": spec.reviewer}
-        fields = ", ".join(
-            f"{name[:-1]}.timeout" for name, each in written.items() if each and each.kind is kind and name in who
+    most = spec.budget.usd_per_run
+    if most is None:
+        return
+    asked = {"agent": spec.agent, **({"reviewer": spec.reviewing} if spec.merge.reviewed_by_agents else {})}
+    written = {
+        name for name in asked if name == "agent" or spec.reviewer
+    }  # the reviewer of none has the fields of the agent
+    keep = ", ".join(each for each in AgentKind if each.row.bounded)
+    for kind in dict.fromkeys(each.kind for each in asked.values() if not each.kind.row.bounded):
+        alike = [name for name, each in asked.items() if each.kind is kind]
+        who, fields = (
+            " and ".join(f"{name}s" for name in alike),
+            ", ".join(f"{n}.timeout" for n in alike if n in written),
         )
-        keep = ", ".join(each for each in AgentKind if each.row.bounded)
         yield (
             f"budget.usdPerRun (${most:.2f}) does not hold for its {who}: one of kind {kind} can't be given a limit, and does not say "
             "what it costs while it works",

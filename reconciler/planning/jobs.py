@@ -208,11 +208,8 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
 
 def remotes_away(spec: EpicSpec, observed: Observed) -> str | None:
     """Why nobody knows what stands at one of the places where tasks of a manifest are worked on."""
-    return (
-        next((why for at in spec.venues if (why := observed.remotes.get(at.remote))), None)
-        if observed.remotes
-        else None
-    )
+    away = observed.remotes  # nearly always none
+    return next((why for at in spec.venues if (why := away.get(at.remote))), None) if away else None
 
 
 def _away(task: Task, spec: EpicSpec, observed: Observed) -> str | None:

@@ -82,12 +82,11 @@ class Environments:
         """
         if spec.id.kind is not RunKind.CHECK:
             return ""
-        given = {**self._always(), **with_passed(self._environ, spec.env, spec.pass_env)}
-        return os.path.join(given.get("TMPDIR") or "/tmp", f"reconcile-{secrets.token_hex(6)}")
+        return os.path.join(self._given(spec).get("TMPDIR") or "/tmp", f"reconcile-{secrets.token_hex(6)}")
 
     def of(self, spec: RunSpec, folder: Path) -> dict[str, str]:
         """The environment of a run whose folder is this."""
-        given = {**self._always(), **with_passed(self._environ, spec.env, spec.pass_env)}
+        given = self._given(spec)
         env = {
             **given,
             "PATH": self._path(given),
@@ -102,6 +101,9 @@ class Environments:
         if spec.id.kind is RunKind.REVIEW:
             env = with_plain_git(env, core_hooksPath="/dev/null") | {"RECONCILE_VERDICT": str(folder / VERDICT)}
         return {**env, "RECONCILE_PROMPT": str(folder / "prompt")} if spec.prompt else env
+
+    def _given(self, spec: RunSpec) -> dict[str, str]:
+        return {**self._always(), **with_passed(self._environ, spec.env, spec.pass_env)}
 
     def _path(self, env: Mapping[str, str]) -> str:
         return path_with(env.get("PATH"), str(self._program))

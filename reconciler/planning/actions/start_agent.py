@@ -26,7 +26,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
     """Claim the task, give it a worktree, start a run in it."""
 
     by_merge: ClassVar[bool] = False
-    spec: EpicSpec
+    spec: EpicSpec  # placed as tasks with its labels are
     subject: Task
     us: str
     n: int
@@ -186,7 +186,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
 
     @property
     def at(self) -> Venue:
-        """Where it runs, placed as tasks with its labels are."""
+        """Where it runs."""
         return self.spec.venue
 
 

@@ -2,8 +2,8 @@
 
 `versions` knows what each version can and which hurt, `program` finds and runs it, `decoding` reads what it prints,
 `store` looks at the tasks, `deferrals` at what some do not say of them, `marks` tells whether anybody has written since,
-`last_look` keeps what was seen until then, `closers` finds out who closed a task, `commands` says how one gets from here to
-there, `writing` does it and reads it back.
+`last_look` keeps what was seen until then, `closers` finds out who closed a task, `rows` reads a database of SQLite,
+`commands` says how one gets from here to there, `writing` does it and reads it back.
 """
 
 from __future__ import annotations

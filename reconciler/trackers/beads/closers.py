@@ -11,19 +11,17 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote
 
 from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import Graph
 from reconciler.model.values import replace
 from reconciler.system.files import regular
+from reconciler.trackers.beads import rows
 from reconciler.trackers.beads.versions import Can, Version, can
 
-_PATIENCE_S = 1.0
-_JOURNAL, _DATABASE = "interactions.jsonl", "beads.db"
+_JOURNAL = "interactions.jsonl"
 _BEFORE = timedelta(seconds=1)  # some know no fractions of a second
 _READ_MAX = 8 << 20  # at once, of the newest
 _LINE_MAX = 1 << 20
@@ -42,7 +40,7 @@ class Closers:
         """What changes when one of them may know more: a close is informed a moment before it is written down."""
         if can(version, Can.TELLS_SESSION):
             return None
-        return tuple(_mark(self._beads / name) for name in (_JOURNAL, _DATABASE, f"{_DATABASE}-wal"))
+        return tuple(_mark(self._beads / name) for name in (_JOURNAL, rows.DATABASE, f"{rows.DATABASE}-wal"))
 
     def named(self, graph: Graph, version: Version) -> Graph:
         """The same tasks, with who closed those of which the answers of this version say nothing."""
@@ -58,16 +56,14 @@ class Closers:
 
     def _sessions(self) -> Mapping[TaskId, str]:
         """The runs of ours that closed tasks, as a database of SQLite has them."""
-        path = self._beads / _DATABASE
+        path = self._beads / rows.DATABASE
         if not path.is_file():
             return {}
         query = """SELECT id, closed_by_session FROM issues WHERE closed_by_session LIKE ? AND ? = (SELECT actor FROM events
             WHERE issue_id = issues.id AND event_type = 'closed' ORDER BY events.id DESC LIMIT 1)"""
         of_agents = f"{RunKind.WORK}/%", self._agents
         try:
-            with closing(
-                sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_PATIENCE_S)
-            ) as database:
+            with rows.reading(path) as database:
                 return {TaskId(id): session for id, session in database.execute(query, of_agents)}
         except sqlite3.Error:
             return {}  # of an early version, or somebody has it: then nobody knows

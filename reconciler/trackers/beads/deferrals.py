@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 from reconciler.trackers._records import Record
+from reconciler.trackers.beads import rows
 
-_DATABASE = "beads.db"
-_PATIENCE_S = 1.0
 _NO_COLUMN = ("no such column", "no such table")  # of a version that knows no deferral
 
 
@@ -22,12 +19,12 @@ def of_rows(beads: Path) -> Mapping[str, str] | None:
     """The deferred tasks of a `.beads/` folder by id, each with its date; None where that can't be read there."""
     if (beads / "redirect").exists():
         return None
-    path = beads / _DATABASE
+    path = beads / rows.DATABASE
     if not path.is_file():
         return {}
     query = "SELECT id, defer_until FROM issues WHERE defer_until IS NOT NULL AND status != 'closed'"
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_PATIENCE_S)) as database:
+        with rows.reading(path) as database:
             return {str(id): str(until) for id, until in database.execute(query)}
     except sqlite3.Error as error:
         return {} if str(error).startswith(_NO_COLUMN) else None

@@ -16,16 +16,14 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 from reconciler.system.files import regular
+from reconciler.trackers.beads import rows
 
 Mark = tuple[object, ...]
 
 _READ_MAX = 1 << 20
-_PATIENCE_S = 1.0
 _ROWS = ("issues", "labels", "dependencies")
 # Some keep rows of tasks elsewhere too.
 _OTHER_ROWS = ("wisps",)
@@ -100,7 +98,7 @@ def _of_sqlite(path: Path) -> bytes:
     """The rows that tasks are made of: each `bd` that only reads counts the file up."""
     digest = hashlib.sha256()
     os.stat(path)  # else it would be made
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_PATIENCE_S)) as database:
+    with rows.reading(path) as database:
         database.execute("BEGIN")
         for table in _OTHER_ROWS:
             if database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
