@@ -15,7 +15,8 @@ from github import faults, merging
 from gitrepo import GitRepo
 from on_github import Killed, Place, X
 
-from reconciler.forges.github.look import SMALLER_WITHIN_S
+from reconciler.forges.github import beneath
+from reconciler.forges.github.look import SMALLER_WITHIN_S, Look
 from reconciler.model.errors import (
     ChangedError,
     ContentRefusedError,
@@ -26,7 +27,7 @@ from reconciler.model.errors import (
     TemporaryError,
 )
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import Candidate, CheckResult, Judged, PullState, Standing
+from reconciler.model.observed import Candidate, CheckResult, ForgeCheck, Judged, PullState, Standing
 
 pytestmark = pytest.mark.xdist_group("github")
 
@@ -897,6 +898,39 @@ def test_what_failed_where_a_red_head_left_its_base_is_seen_once_that_has_gone_o
     assert there.pull().red_beneath == {"ci"}
     assert there.pull().red_beneath == {"ci"}
     assert len([text for text in there.hub.questions() if f'object(oid: "{fork}")' in text]) == 1
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_what_fails_where_it_left_its_base_is_asked_for_again_only_after_a_rest(
+    there: Place, silent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork = there.app.head("main")
+    there.app.check(fork, "ci", "failure")
+    there.app.check(fork, "slow", None)
+    there.offered(check="failure")
+    there.hub.commit("acme/app", "main", {"mend": "x"})
+    there.pull_requests()
+    there.forge.base("main")
+    real, asked = Look.checks_of, list[Sha]()
+
+    def answered(look: Look, commit: Sha, branch: str) -> tuple[ForgeCheck, ...]:
+        asked.append(commit)
+        if silent:
+            raise SilentError("no answer")
+        return real(look, commit, branch)
+
+    monkeypatch.setattr(Look, "checks_of", answered)
+    monkeypatch.setattr(beneath, "AGAIN_S", 0.0)
+    for _ in range(2):
+        assert there.pull().red_beneath == (frozenset() if silent else {"ci"})
+    often = len(asked)
+    assert often >= 2 and set(asked) == {fork}
+
+    monkeypatch.undo()
+    monkeypatch.setattr(Look, "checks_of", answered)
+    for _ in range(3):
+        there.pull()
+    assert len(asked) == often + 1
 
 
 # --- reviews -------------------------------------------------------------------------------------------------
