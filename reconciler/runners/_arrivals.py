@@ -60,15 +60,16 @@ class Arrivals:
             watched.filled = None
         return frozenset(moved)
 
-    def given_up(self, record: Record, seen: Reported, why: str, *, unbegun: bool = False) -> None:
+    def given_up(self, record: Record, seen: Reported, why: str, *, unbegun: bool = False, meant: bool = False) -> None:
         """Note that a run can't write any more; what it had committed is taken over."""
         if seen.phase != "reserved" and record.id.kind is RunKind.WORK:
             self._work.adopt(seen, record.start.at)
-        self.settle(record, why, unbegun=unbegun)
+        self.settle(record, why, unbegun=unbegun, meant=meant)
 
-    def settle(self, record: Record, why: str, *, unbegun: bool = False) -> None:
-        """Note that nothing more comes from a run. `unbegun`: it was placed, and its node could not begin it."""
-        value = {"why": why, "at": datetime.now(UTC).isoformat(), "unbegun": unbegun}
+    def settle(self, record: Record, why: str, *, unbegun: bool = False, meant: bool = False) -> None:
+        """Note that nothing more comes from a run. `unbegun`: it was placed, and its node could not begin it; `meant`: it was
+        to end."""
+        value = {"why": why, "at": datetime.now(UTC).isoformat(), "unbegun": unbegun, "meant": meant}
         supervisor.write_json(str(self._folders.folder(record.id) / GIVEN_UP), value)
         supervisor.wake(str(self._folders.root))
         self.watched.pop(record.id, None)

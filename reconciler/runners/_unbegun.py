@@ -18,7 +18,6 @@ from reconciler.runners._folders import Folders
 from reconciler.runners._records import read_json
 
 GIVEN_UP = "given-up.json"
-BY_A_PERSON, STOPPED = "a person gave it up", "it was stopped before it began"
 REST_S, REST_MOST_S = 30.0, 300.0
 _HINT = "'reconcile doctor --nodes' says what a node lacks"
 
@@ -40,7 +39,7 @@ def expect_rested(folders: Folders, run: RunId, task: TaskId) -> None:
     for n in range(run.n - 1, 0, -1):
         found = read_json(str(folders.folder(replace(run, n=n)) / GIVEN_UP))
         at = records.moment(found.get("at"))
-        lost = run.kind is RunKind.CHECK and found.get("why") not in (None, BY_A_PERSON, STOPPED)
+        lost = run.kind is RunKind.CHECK and found.get("meant") is False
         if not (found.get("unbegun") is True or lost) or at is None or (since and at <= since.at):
             break
         began = began or found.get("unbegun") is not True

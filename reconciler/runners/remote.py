@@ -30,10 +30,11 @@ from reconciler.runners._locks import Locks
 from reconciler.runners._records import Record
 from reconciler.runners._reservation import Reservation
 from reconciler.runners._slurm import Slurm
-from reconciler.runners._unbegun import BY_A_PERSON, STOPPED, ended_unbegun, expect_rested
+from reconciler.runners._unbegun import ended_unbegun, expect_rested
 from reconciler.runners._watched import Note
 from reconciler.runners._work import WorkKeeper
 
+STOPPED = "it was stopped before it began"
 UNBORN_S = 2.0  # a reservation without a job, before it is taken back
 ASK_AGAIN_S = 10.0
 DEAF_S = 30.0  # that a run has been asked to end by its engine, before its ref says so
@@ -157,7 +158,7 @@ class RemoteRuns:
         watched, now = self._watched[record.id], time.monotonic()
         watched.unborn = now if watched.unborn is None else watched.unborn
         if record.stop:
-            self._revoke(record, seen, STOPPED)
+            self._revoke(record, seen, STOPPED, meant=True)
         elif now - watched.unborn >= UNBORN_S:
             # Where its engine knows nothing of it, it was never placed, as far as anybody can tell.
             why = ended_unbegun(mine) if mine else "its job is gone"
@@ -232,7 +233,7 @@ class RemoteRuns:
             return
         if seen.phase == "reserved":
             with suppress(ChangedError):  # it was claimed at this very moment
-                return self._revoke(record, seen, STOPPED)
+                return self._revoke(record, seen, STOPPED, meant=True)
         self._ask(record, why, seen)
 
     def _ours(self, record: Record) -> Reported | None:
@@ -267,7 +268,7 @@ class RemoteRuns:
         seen = self._ours(record)
         if record.settled or seen is None:
             return
-        self._revoke(record, seen, BY_A_PERSON)
+        self._revoke(record, seen, "a person gave it up", meant=True)
         with suppress(ReconcileError):
             self.engine(record.start.at).cancel(self.name(run, seen.nonce))
 
@@ -288,7 +289,7 @@ class RemoteRuns:
             with suppress(ChangedError):  # it renewed its lease: it is asked again
                 refs.swap(RUN_REFS + seen.task, seen.at, commit)
 
-    def _revoke(self, record: Record, seen: Reported, why: str, *, unbegun: bool = False) -> None:
+    def _revoke(self, record: Record, seen: Reported, why: str, *, unbegun: bool = False, meant: bool = False) -> None:
         """Swap the ref to `revoked`: from then on the run can't write. Where that is refused, it was alive after all."""
         refs = self._work.refs(record.start.at.remote)
         commit = refs.made({**seen.record, "phase": "revoked", "why": why}, [seen.wip or seen.head])
@@ -297,7 +298,7 @@ class RemoteRuns:
         except ChangedError:
             self._watched[record.id].silent_s = 0.0
             raise
-        self._arrivals.given_up(record, seen, why, unbegun=unbegun)
+        self._arrivals.given_up(record, seen, why, unbegun=unbegun, meant=meant)
         if seen.phase == "reserved":
             with suppress(ReconcileError):  # one that starts all the same is refused at its claim
                 self.engine(record.start.at).cancel(self.name(record.id, seen.nonce))
