@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from reconciler.model.errors import ChangedError, TemporaryError
 from reconciler.model.names import RunId
 from reconciler.runners import _processes as processes
 from reconciler.runners import supervisor
@@ -60,11 +61,25 @@ class Stopping:
         finally:
             os.close(fd)
 
-    def sweep_to_the_end(self, run: RunId) -> bool:
-        """End what a run that has ended left behind, in `SWEEP_GRACE_S` and a bit; False when something survives that.
+    def make_sure_it_is_over(self, record: Record) -> None:
+        """End what a run left behind, before another one starts. To be called with the shim's lock held.
 
-        To be called with the shim's lock held.
+        Raises ChangedError for a run that is not over, TemporaryError where something survives.
         """
+        run = record.id
+        if not record.start.at.local and not record.settled:
+            raise ChangedError(f"{run} is not known to be over")
+        tree = self.tree(run)
+        # Twice: a process that forks and ends while one looks at it can be missed.
+        if not tree.members() and not tree.members():
+            return
+        if self._folders.record(run).exit is None:
+            raise ChangedError(f"{run} is alive, although its locks are free")
+        if not self._sweep_to_the_end(run):
+            raise TemporaryError(f"something that {run} started can't be ended", delay=10.0)
+
+    def _sweep_to_the_end(self, run: RunId) -> bool:
+        """In `SWEEP_GRACE_S` and a bit; False when something survives that."""
         tree = self.tree(run)
         if not tree.send(signal.SIGTERM, signal.SIGCONT):
             return True

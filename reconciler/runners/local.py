@@ -253,7 +253,7 @@ class LocalRunner:
         shim_fd = self._locks.take(kind, subject, SWEEP_PATIENCE_S if swept else PROBE_PATIENCE_S)
         ours.callback(os.close, shim_fd)
         if last := self._last(kind, subject):
-            self._make_sure_it_is_over(last.id)
+            self._stopping.make_sure_it_is_over(last)
         agent_fd = self._locks.take_agent(kind, subject)
         ours.callback(os.close, agent_fd)
         if spec.slot is None:
@@ -265,19 +265,6 @@ class LocalRunner:
     def _last(self, kind: RunKind, subject: str) -> Record | None:
         newest = self._folders.newest(kind, subject)
         return self._folders.record(RunId(kind, subject, newest)) if newest else None
-
-    def _make_sure_it_is_over(self, run: RunId) -> None:
-        record = self._folders.record(run)
-        if not record.start.at.local and not record.settled:
-            raise ChangedError(f"{run} is not known to be over")
-        tree = self._stopping.tree(run)
-        # Twice: a process that forks and ends while one looks at it can be missed.
-        if not tree.members() and not tree.members():
-            return
-        if self._folders.record(run).exit is None:
-            raise ChangedError(f"{run} is alive, although its locks are free")
-        if not self._stopping.sweep_to_the_end(run):
-            raise TemporaryError(f"something that {run} started can't be ended", delay=10.0)
 
     def _wait_until_recorded(self, run: RunId) -> None:
         deadline = time.monotonic() + START_PATIENCE_S

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from reconciler.forges.github import offers, verdicts
+from reconciler.forges.github import offers
 from reconciler.forges.github.bases import RemoteBases
 from reconciler.forges.github.beneath import BasesBeneath
 from reconciler.forges.github.branch_removal import BranchRemoval
@@ -235,12 +235,7 @@ class GitHubForge(Stacking, OnStagingBranches):
 
     def land(self, order: LandOrder) -> Sha:
         """Have GitHub merge what was judged, or push it; the landed commit, once its tree was compared with the judged one."""
-        reviews = self._verdicts.all()
-        for each in order.whole:
-            if unread := self._verdicts.damaged.get(each.number):
-                raise unread
-            if verdicts.rejection(reviews.get(each.number, ()), each.expected.head):
-                raise ChangedError(f"{each.task}: {each.expected.head[:12]} was rejected")
+        self._verdicts.heed(order)
         if (
             order.how is LandingMode.FORGE
             and order.method is MergeMethod.REBASE

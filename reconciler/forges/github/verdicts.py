@@ -20,9 +20,10 @@ from reconciler.git.objects import GitObject
 from reconciler.git.ref_cache import RefCache
 from reconciler.git.update_ref import Move
 from reconciler.landing.signature import Signature, signed
-from reconciler.model.errors import PermanentError
+from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import REVIEW_REFS, PrNumber, Sha
 from reconciler.model.observed import Rejection
+from reconciler.model.ports import LandOrder
 from reconciler.model.pull_records import PersonReview, Verdict, standing
 
 VERSION = 1
@@ -48,6 +49,15 @@ class Verdicts:
         reviews, damaged = self._said.by(named)
         self.damaged = {PrNumber(int(ref.removeprefix(REVIEW_REFS))): error for ref, error in damaged.items()}
         return {PrNumber(int(ref.removeprefix(REVIEW_REFS))): what for ref, what in reviews.items()}
+
+    def heed(self, order: LandOrder) -> None:
+        """Raise for an order that holds what a person said 'no' to, or of which it can't be read what they said."""
+        reviews = self.all()
+        for each in order.whole:
+            if unread := self.damaged.get(each.number):
+                raise unread
+            if rejection(reviews.get(each.number, ()), each.expected.head):
+                raise ChangedError(f"{each.task}: {each.expected.head[:12]} was rejected")
 
     def add(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         """Record a person's verdict on a head."""

@@ -15,7 +15,7 @@ from reconciler.model.errors import TemporaryError
 from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.observed import Run, RunState, StopWhy
 from reconciler.model.ports import RunSpec, SlotBound
-from reconciler.runners import _locks, _slots, local
+from reconciler.runners import _locks, _slots, _stopping, local
 
 SUBJECTS = ("s-1", "s-2", "s-3", "s-4", "s-5")
 
@@ -85,7 +85,7 @@ def break_it(what: str) -> None:
     if what == "locks":
         _locks.Locks.take = lambda self, kind, subject, *_: opened(self.shim(kind, subject))
         _locks.Locks.take_agent = lambda self, kind, subject: opened(self.agent(kind, subject))
-        local.LocalRunner._make_sure_it_is_over = lambda self, run: None
+        _stopping.Stopping.make_sure_it_is_over = lambda self, record: None
 
 
 def opened(path: Path) -> int:
