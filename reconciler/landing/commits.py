@@ -16,6 +16,7 @@ from reconciler.landing import message, signature, squash
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.merge_tree import Merged, MergeTree
 from reconciler.landing.merging import merge
+from reconciler.landing.rerere import Resolutions
 from reconciler.landing.signature import Signature
 from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UnfitError
@@ -131,7 +132,8 @@ class Commits:
 
 
 class _Fold(Struct, frozen=True):
-    """Puts the commits of a branch onto its base, one after the other."""
+    """Puts the commits of a branch onto its base, one after the other. What their merges solved is solved that way again;
+    whether it adds up to the tree that was tested is for who asks to see."""
 
     bench: MergeTree
     order: LandOrder
@@ -142,10 +144,12 @@ class _Fold(Struct, frozen=True):
         expected = self.order.expected
         (base,) = objects.commits(self.bench.git, expected.base)
         tip = base
-        for original in self._own():
+        originals = self._own()
+        solved = Resolutions(self.bench, (commit for commit in originals if len(commit.parents) != 1))
+        for original in originals:
             if len(original.parents) != 1:
                 continue
-            tree = self._picked(original, tip)
+            tree = self._picked(original, tip, solved)
             if tree == tip.tree:
                 continue  # What it does is on the base already, or is in `.beads` only.
             text = message.of_rebased(original.text, self.order.task, expected.head)
@@ -169,7 +173,7 @@ class _Fold(Struct, frozen=True):
         listed = self.bench.run("rev-list", "--reverse", "--topo-order", expected.head, f"^{expected.base}")
         return objects.commits(self.bench.git, *(Sha(sha) for sha in listed.text.split()))
 
-    def _picked(self, original: Commit, tip: Commit) -> Sha:
+    def _picked(self, original: Commit, tip: Commit, solved: Resolutions) -> Sha:
         # `merge-tree --merge-base` is missing before git 2.40: commits that part at the original's parent do the same.
         base = self.order.expected.base
         before = self.bench.with_beads_of(base, self.bench.tree(original.parents[0]))
@@ -177,10 +181,12 @@ class _Fold(Struct, frozen=True):
         ours = self.bench.commit(tip.tree, parted)
         theirs = self.bench.commit(self.bench.with_beads_of(base, original.tree), parted)
         merged = self.bench.merge(ours, theirs)
-        if merged.conflicts:
-            paths = ", ".join(merged.conflicts[:5])
-            raise self.refused(f"do not fit: {original.sha[:12]} is in conflict with {self.order.base}: {paths}")
-        return merged.tree
+        if not merged.conflicts:
+            return merged.tree
+        if tree := solved.merged(ours, theirs):
+            return tree
+        paths = ", ".join(merged.conflicts[:5])
+        raise self.refused(f"do not fit: {original.sha[:12]} is in conflict with {self.order.base}: {paths}")
 
 
 @contextmanager

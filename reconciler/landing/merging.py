@@ -36,7 +36,7 @@ def merge(bench: MergeTree, base: Sha, head: Sha, *, whole: bool = False) -> Can
         changed = bench.changed(base, merged.tree)
     if merged.conflicts:
         return Conflict(base=base, head=head, paths=merged.conflicts)
-    if unusable := next(filter(_nowhere, sorted(changed.paths)), None):
+    if unusable := next(filter(nowhere, sorted(changed.paths)), None):
         detail = f"it holds {unusable!r}, which git writes into no checkout; take it out of the branch's tree"
         return Conflict(base=base, head=head, detail=detail)
     return Candidate(
@@ -84,7 +84,7 @@ def _scripts(content: bytes | None) -> Any:
         return _UNREADABLE
 
 
-def _nowhere(path: str) -> bool:
+def nowhere(path: str) -> bool:
     """True for a path in a tree that was made by hand: it leads out of a checkout, or into its git dir."""
     return any(part.lower() in ("", ".", "..", ".git") for part in path.split("/"))
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import gitrepo
@@ -423,22 +424,85 @@ def test_rebase_leaves_out_the_merge_commits_of_a_branch_and_keeps_what_they_joi
     assert not repo.git("rev-list", "--merges", f"{base}..{commit}")
 
 
-@pytest.mark.parametrize("how", ["resolved", "added"])
-def test_rebase_refuses_a_branch_whose_merge_commit_holds_what_no_other_does(
-    repo: GitRepo, forge: LocalForge, how: str
-) -> None:
+def merged_by_hand(repo: GitRepo, mine: Mapping[str, str], both: Mapping[str, str]) -> tuple[Sha, Sha]:
+    """A base, and a branch that first did `mine`, then merged that base and made `both` of it."""
     repo.git("switch", "--quiet", "--create", BRANCH)
-    repo.commit({"b" if how == "resolved" else "one": "mine\n"})
+    repo.commit(mine, message="Mine")
     repo.git("switch", "--quiet", "main")
     base = repo.commit({"b": "theirs\n"})
     repo.git("switch", "--quiet", BRANCH)
     repo.git("merge", "--quiet", "--no-commit", "main", ok=False)
-    head = repo.commit({"b" if how == "resolved" else "more": "both\n"})
+    return base, repo.commit(both, message="Both")
 
-    with pytest.raises(UnfitError, match=f"without {head[:12]}, which can't be rebased") as refused:
+
+def test_rebase_refuses_a_branch_whose_merge_commit_holds_what_no_other_does(repo: GitRepo, forge: LocalForge) -> None:
+    base, head = merged_by_hand(repo, {"one": "mine\n"}, {"more": "both\n"})
+
+    with pytest.raises(UnfitError, match=f"without {head[:12]}, which can't be rebased, do not add up"):
         commit_of(forge, merged(forge, base, head), MergeMethod.REBASE)
 
-    assert "in conflict with main: b" in str(refused.value) if how == "resolved" else "add up" in str(refused.value)
+
+def test_rebase_solves_a_conflict_as_a_merge_commit_of_the_branch_solved_it(repo: GitRepo, forge: LocalForge) -> None:
+    (repo.path / ".git" / "rr-cache").mkdir()
+    base, head = merged_by_hand(repo, {"b": "mine\n", "c/d": "mine\n"}, {"b": "both\n"})
+    remembered = sorted((repo.path / ".git" / "rr-cache").rglob("*"))
+    found = merged(forge, base, head)
+
+    commit = commit_of(forge, found, MergeMethod.REBASE)
+
+    assert repo.git("log", "--format=%s", f"{base}..{commit}") == "Mine"
+    assert repo.git("rev-parse", f"{commit}^{{tree}}") == found.tree and repo.files(commit)["b"] == b"both\n"
+    assert sorted((repo.path / ".git" / "rr-cache").rglob("*")) == remembered
+    assert commit_of(forge, found, MergeMethod.REBASE) == commit
+
+
+def test_rebase_lands_no_solution_that_gives_another_tree_than_the_tested_one(repo: GitRepo, forge: LocalForge) -> None:
+    repo.commit({"c": "b\n"})
+    repo.git("switch", "--quiet", "--create", BRANCH)
+    repo.commit({"b": "mine\n", "c": "mine\n"})
+    repo.git("switch", "--quiet", "main")
+    base = repo.commit({"b": "theirs\n", "c": "theirs\n"})
+    repo.git("switch", "--quiet", BRANCH)
+    repo.git("merge", "--quiet", "--no-commit", "main", ok=False)
+    head = repo.commit({"b": "both\n", "c": "neither\n"})  # alike to git, and solved in two ways
+
+    with pytest.raises(UnfitError, match="do not add up to what was tested"):
+        commit_of(forge, merged(forge, base, head), MergeMethod.REBASE)
+
+
+def test_rebase_asks_no_resolution_that_is_not_of_the_branch(repo: GitRepo, forge: LocalForge) -> None:
+    repo.git("config", "rerere.enabled", "true")
+    merged_by_hand(repo, {"b": "mine\n"}, {"b": "both\n"})  # ours to git's rr-cache
+    base = repo.git("rev-parse", "main")
+    repo.git("switch", "--quiet", "--create", "other", f"{BRANCH}~1")
+    head = repo.commit({"b": "b\n"}, message="As it was: the branch as a whole merges")
+    assert list((repo.path / ".git" / "rr-cache").iterdir())
+
+    with pytest.raises(UnfitError, match="in conflict with main: b"):
+        commit_of(forge, merged(forge, Sha(base), Sha(head)), MergeMethod.REBASE)
+
+
+@pytest.mark.parametrize("how", ["deleted", "attributes", "link"])
+def test_rebase_solves_no_conflict_that_is_more_than_the_text_of_a_file(
+    repo: GitRepo, forge: LocalForge, how: str
+) -> None:
+    path = ".gitattributes" if how == "attributes" else "b"
+    repo.git("switch", "--quiet", "--create", BRANCH)
+    if how == "link":
+        (repo.path / path).unlink()
+        (repo.path / path).symlink_to("c")
+    repo.commit({} if how == "link" else {path: "mine\n"})
+    repo.git("switch", "--quiet", "main")
+    if how == "deleted":
+        repo.git("rm", "--quiet", path)
+    base = repo.commit({"x": "1\n"} if how == "deleted" else {path: "theirs\n"})
+    repo.git("switch", "--quiet", BRANCH)
+    repo.git("merge", "--quiet", "--no-commit", "main", ok=False)
+    (repo.path / path).unlink(missing_ok=True)
+    head = repo.commit({path: "both\n"})
+
+    with pytest.raises(UnfitError, match="in conflict with main"):
+        commit_of(forge, merged(forge, base, head), MergeMethod.REBASE)
 
 
 def test_rebase_refuses_commits_that_conflict_one_by_one(repo: GitRepo, forge: LocalForge) -> None:

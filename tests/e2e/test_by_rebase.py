@@ -12,6 +12,7 @@ JOINS = (
     "git switch -q $RECONCILE_BRANCH; echo own > own; git add .; git commit -qm Own; "
     "git merge -q --no-ff --no-edit side || {{ echo both > own; git add .; git commit -qm Both; }}"
 )
+DECIDES = JOINS.format(file="own", side="side") + "; echo more > more; git add .; git commit -q --amend --no-edit"
 OBEYS = 'if grep -q "leave no merge commit" "$RECONCILE_PROMPT"; then git reset -q --soft main; git commit -qm Anew; exit; fi; '
 
 
@@ -40,8 +41,15 @@ def test_a_branch_with_merge_commits_lands_without_them_where_that_gives_the_sam
     assert not place.git("rev-list", "--merges", "main") and whys(place) == []
 
 
+def test_a_branch_whose_merge_commit_solved_a_conflict_lands_without_it_solved_the_same_way(place: Place) -> None:
+    watched(place, JOINS.format(file="own", side="side"), 0)
+
+    assert sorted(place.subjects()[:2]) == ["Own", "Side"] and (place.root / "own").read_text() == "both\n"
+    assert not place.git("rev-list", "--merges", "main") and whys(place) == []
+
+
 def test_an_agent_whose_merge_holds_a_decision_is_told_once_to_rebase_and_lands(place: Place) -> None:
-    watched(place, OBEYS + JOINS.format(file="own", side="side"), 0)
+    watched(place, OBEYS + DECIDES, 0)
 
     assert place.subjects()[0] == "Anew" and whys(place) == ["Conflict"]
     (prompt,) = place.root.glob(".git/reconcile/runs/work/*/2/prompt*")
@@ -51,7 +59,7 @@ def test_an_agent_whose_merge_holds_a_decision_is_told_once_to_rebase_and_lands(
 
 
 def test_one_that_merges_again_is_handed_to_a_person_who_is_told_what_else_there_is(place: Place) -> None:
-    watched(place, JOINS.format(file="own", side="side"), 3)
+    watched(place, DECIDES, 3)
 
     (task,) = place.json("status")["epics"][0]["tasks"]
     assert (task["status"], task["waiting"]["reason"]) == ("blocked", "Conflict")
