@@ -11,8 +11,8 @@ from tests.bench import scenes
 from tests.bench.figures import Figure, resident_mb
 from tests.bench.scenes import Scene, scene
 
-HELP_MS, STATUS_MS, DIFF_MS, AS_STATUS = 120.0, 250.0, 120.0, 1.2
-CONTROLLER_MB, MANY_MB, SHIM_MB = 100.0, 140.0, 12.0
+HELP_MS, STATUS_MS, DIFF_MS, AS_STATUS = 45.0, 150.0, 120.0, 1.2
+CONTROLLER_MB, MANY_MB, SHIM_MB = 80.0, 140.0, 12.0
 _SLEEPS = ("-c", "import time; time.sleep(600)")
 
 
