@@ -29,8 +29,8 @@ from reconciler.model.names import TaskId
 
 GROUP_MAX = 32  # members that one more check proves
 CHAIN_MAX = 64  # members that are merged ahead of time: so many merges are made again when somebody pushes to the base
-# How many are bad before anything is known, as if that had been seen of so many: wrong, it is soon outweighed.
-PRIOR_BAD, PRIOR_ALL = 0.5, 10.0
+# How many are bad before anything is known, as if that had been seen of so many: few, as a wrong guess costs most where many are bad.
+PRIOR_BAD, PRIOR_ALL = 0.125, 2.5
 ALONE_FROM = 0.38  # of so many bad ones, testing several at once costs more than it saves
 
 Chain = tuple[TaskId, ...]

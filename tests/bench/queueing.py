@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from statistics import fmean
 
@@ -73,8 +74,8 @@ class World:
         return bool(tree & self.bad) or any(pair <= tree for pair in self.pairs)
 
 
-def ours(world: World) -> None:
-    """The planner's queue, with proofs by tree as they are kept."""
+def ours(world: World, good: int = 0, bad: int = 0) -> None:
+    """The planner's queue, with proofs by tree as they are kept. `good`, `bad`: what it has seen on this base before."""
     proofs: dict[Tree, Proof] = {}
     reds: list[tuple[TaskId, Tree, Tree]] = []  # whose run it was, the tree below it, the tree
 
@@ -101,7 +102,7 @@ def ours(world: World) -> None:
                 world.eject(task)
         line = [Contender(task=task, rank=(False, 2, n), reds=count(task)) for n, task in enumerate(world.left)]
         suspects = sum(bool(each.reds) for each in line)
-        rate = failure_rate(len(world.landed), len(world.ejected) + suspects)
+        rate = failure_rate(good + len(world.landed), bad + len(world.ejected) + suspects)
         now = turn(line, proof_of, Bounds(slots=world.slots, rate=rate, passed=passed()))
         if now.land:
             world.land(now.land)
@@ -173,7 +174,20 @@ def cost(strategy: Strategy, rate: float, slots: int, worlds: int) -> tuple[floa
 def queueing(*, quick: bool) -> list[Figure]:
     """What a change costs in the queue, beside what it costs in those of others, at several rates of bad changes."""
     worlds = QUICK if quick else WORLDS
-    return [figure for slots in (1, 2, 4, 8) for rate in RATES for figure in _at(rate, slots, worlds)]
+    found = [figure for slots in (1, 2, 4, 8) for rate in RATES for figure in _at(rate, slots, worlds)]
+    known = cost(partial(ours, good=600, bad=400), RATES[-1], 1, worlds)
+    alone = cost(serial, RATES[-1], 1, worlds)
+    return [
+        *found,
+        Figure(
+            what=f"check runs a change, 1 slots, {RATES[-1]:.0%} bad, after 1,000 others",
+            value=known[0],
+            unit="",
+            beside="one at a time, with one retry",
+            other=alone[0],
+            limit=alone[0],
+        ),
+    ]
 
 
 # At 5 % bad: runs and lengths per change, by slots.
