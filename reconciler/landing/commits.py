@@ -18,7 +18,7 @@ from reconciler.landing.merge_tree import Merged, MergeTree
 from reconciler.landing.merging import merge
 from reconciler.landing.rerere import Resolutions
 from reconciler.landing.signature import Signature
-from reconciler.model.desired import MergeMethod
+from reconciler.model.desired import LandingMode, MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UnfitError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Candidate, Chain, MergeStep
@@ -145,7 +145,9 @@ class _Fold(Struct, frozen=True):
         (base,) = objects.commits(self.bench.git, expected.base)
         tip = base
         originals = self._own()
-        solved = Resolutions(self.bench, (commit for commit in originals if len(commit.parents) != 1))
+        # What a forge makes itself knows no such solutions.
+        merges = originals if self.order.how is LandingMode.CAS else ()
+        solved = Resolutions(self.bench, (commit for commit in merges if len(commit.parents) != 1))
         for original in originals:
             if len(original.parents) != 1:
                 continue
