@@ -14,19 +14,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import Struct
 
-from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT, live
+from reconciler.cli import EXIT_NEEDS_PERSON, EXIT_TIMEOUT
 from reconciler.cli.output import Output
 from reconciler.cli.session import AGENTS_RUN_ON, LoopSession
 from reconciler.loop.loop import POLL_S, RESYNC_S, Tick
 from reconciler.model.errors import LockedError
 from reconciler.planning.plan import Plan
 from reconciler.system import lock
-from reconciler.system.wakes import Wakes, rest, spots
+from reconciler.system.late import late
 from reconciler.wiring import Site
+
+if TYPE_CHECKING:
+    from reconciler.system.wakes import Wakes
 
 PATIENCE_S = 10.0
 LOOK_S = 0.5
@@ -74,14 +77,15 @@ def drive(
         for left in () if session.beside else site.catch_up():
             out.chat(left)
         loop = session.loop()
-        loop.rests = partial(rest, site.tracker.stirred)
-        places = [] if listens is None else spots(site.state, site.repository.common, site.store, listens)
-        with Wakes(places, wake) as wakes, live.view(session):
+        wakes = late("reconciler.system.wakes")
+        loop.rests = partial(wakes.rest, site.tracker.stirred)
+        places = [] if listens is None else wakes.spots(site.state, site.repository.common, site.store, listens)
+        with wakes.Wakes(places, wake) as listening, late("reconciler.cli.live").view(session):
             tick = loop.forever(
                 wake,
                 stop,
                 interval_s=interval_s,
-                deaf=_hearing(wakes, out) if places else lambda: None,
+                deaf=_hearing(listening, out) if places else lambda: None,
                 enough=lambda tick: enough(tick.plan),
             )
     code = conclude(session, Ended(tick=tick, interrupted=bool(got), timed_out=stop.is_set() and not got))
@@ -95,7 +99,7 @@ def drive(
 def look_on(session: LoopSession, over: Callable[[Plan], bool], end: float | None = None) -> Tick | None:
     """Look on while another reconciler acts: the last tick when it is over or time is up, None when that one ended."""
     loop = session.loop()
-    with live.view(session):
+    with late("reconciler.cli.live").view(session):
         while not _free(session.site):
             tick = loop.look()
             session.show(tick)

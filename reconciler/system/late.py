@@ -23,6 +23,7 @@ MODULES = {
     "reconciler.manifest.yaml_text": "for who reads a manifest, or a record of an earlier version",
     "reconciler.manifest.schema": "0.1 s that no word but a field's needs",
     "reconciler.runners.remote": "where runs are on other machines",
+    "reconciler.system.wakes": "for who stays until something changes",
     "reconciler.trackers.beads": "where there is a database",
     "sqlite3": "where runs are archived",
     "psutil": "where there is no /proc to read",

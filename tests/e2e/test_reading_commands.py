@@ -604,15 +604,18 @@ def test_fish_shows_what_is_said_of_a_choice_to_its_end(busy: Inside) -> None:
     assert done.stdout == "diff\tShow what apply would do, and why\n"
 
 
-def test_what_a_repository_does_not_use_costs_no_start(busy: Inside) -> None:
-    command = (sys.executable, "-X", "importtime", "-m", "reconciler", "status")
+@pytest.mark.parametrize("word", ["status", "diff", "get"])
+def test_what_a_command_does_not_use_costs_no_start(busy: Inside, word: str) -> None:
+    words = ["get", "tasks"] if word == "get" else [word]
+    command = (sys.executable, "-X", "importtime", "-m", "reconciler", *words)
 
     done = subprocess.run(command, cwd=busy.root, env=busy.env, capture_output=True, text=True, check=True)
 
     assert "reconciler.wiring" in done.stderr
     for unused in ("reconciler.forges.github.forge", "reconciler.trackers.beads", "reconciler.agents.claude"):
         assert unused not in done.stderr
-    assert " yaml\n" not in done.stderr and " rich.live\n" not in done.stderr
+    for unused in ("yaml", "pydantic", "rich.live", "reconciler.cli.live", "watchdog"):
+        assert f" {unused}\n" not in done.stderr, unused
 
 
 def test_asking_for_help_or_for_commands_reads_no_command(tmp_path: Path) -> None:
