@@ -146,8 +146,7 @@ class _Fold(Struct, frozen=True):
         tip = base
         originals = self._own()
         # What a forge makes itself knows no such solutions.
-        merges = originals if self.order.how is LandingMode.CAS else ()
-        solved = Resolutions(self.bench, (commit for commit in merges if len(commit.parents) != 1))
+        solved = Resolutions(self.bench, originals if self.order.how is LandingMode.CAS else ())
         for original in originals:
             if len(original.parents) != 1:
                 continue

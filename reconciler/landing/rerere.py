@@ -38,11 +38,11 @@ class _Conflict(Struct, frozen=True):
 
 
 class Resolutions:
-    """What `merges`, all of one branch and the oldest first, decided. They are read once somebody asks."""
+    """What the merges among `commits`, all of one branch and the oldest first, decided. They are read once somebody asks."""
 
-    def __init__(self, bench: MergeTree, merges: Iterable[Commit]) -> None:
+    def __init__(self, bench: MergeTree, commits: Iterable[Commit]) -> None:
         self._bench = bench
-        self._merges = [commit for commit in merges if len(commit.parents) == 2]
+        self._merges = [commit for commit in commits if len(commit.parents) == 2]
         self._unread = list(self._merges)
         self._work_tree = bench.folder.with_name("conflicted")
 
