@@ -265,8 +265,10 @@ def test_a_red_check_is_its_topmosts_own_fault_only_where_what_is_beneath_has_pa
     night.end(night.checks()[0], well=False)
     assert reds(night) == {"x-1": 0, "x-2": 0, "x-3": 0, "x-4": 0}
     night.quiet()  # who of the four is it?
-    night.end(night.checks()[0])
-    night.quiet()
+    while len(night.landed) < 2:
+        assert not any(reds(night).values())
+        night.end(night.checks()[0])
+        night.quiet()
     assert night.landed == ["x-1", "x-2"]
     night.end(night.checks()[0])
     assert reds(night)["x-4"] == 1

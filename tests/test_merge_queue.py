@@ -14,15 +14,16 @@ from reconciler.planning.merge_queue import (
     Bounds,
     Chain,
     Contender,
+    FailureRate,
     Proof,
     Turn,
-    failure_rate,
     group_size,
     turn,
 )
 from tests.bench import queueing
 
-TASKS = tuple(TaskId(f"x-{n}") for n in range(8))
+MANY = tuple(TaskId(f"x-{n}") for n in range(GROUP_MAX))
+TASKS = MANY[:8]
 KNOWN = st.dictionaries(st.frozensets(st.sampled_from(TASKS), min_size=1), st.sampled_from(Proof), max_size=40)
 
 
@@ -68,7 +69,7 @@ def turned(
     busy = len(running) if busy is None else busy
     bounds = Bounds(
         slots=slots,
-        rate=rate,
+        rate=FailureRate(good=1000 * (1 - rate), bad=1000 * rate),
         together=together,
         every_commit=every_commit,
         running=running,
@@ -183,7 +184,7 @@ def test_what_may_not_land_yet_is_tested_by_itself_only(line, known, slots) -> N
 
 
 def in_line(count: int, **fields: object) -> list[Contender]:
-    return [Contender(task=task, rank=(False, 2, n), **fields) for n, task in enumerate(TASKS[:count])]  # type: ignore[arg-type]
+    return [Contender(task=task, rank=(False, 2, n), **fields) for n, task in enumerate(MANY[:count])]  # type: ignore[arg-type]
 
 
 def of(*tasks: int) -> frozenset[TaskId]:
@@ -249,8 +250,24 @@ def test_the_rarer_bad_ones_are_the_larger_groups_get() -> None:
 
 
 def test_what_was_seen_outweighs_what_was_believed() -> None:
-    assert failure_rate(0, 0) == 0.05
-    assert failure_rate(1000, 0) < 0.001 and failure_rate(0, 1000) > 0.99
+    assert FailureRate().mean == 0.05
+    assert FailureRate(good=1000).mean < 0.001 and FailureRate(bad=1000).mean > 0.99
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(2, GROUP_MAX), st.integers(1, 8))
+def test_a_group_that_failed_is_cut_into_as_many_parts_as_there_are_slots(good, bad, red, slots) -> None:
+    tasks = MANY[:red]
+    bounds = Bounds(slots=slots, rate=FailureRate(good, bad))
+    found = turn(in_line(red), Known({frozenset(tasks): Proof.FAILED}), bounds)
+    inside = [chain for chain in found.check if chain == tasks[: len(chain)]]
+    assert len(inside) == min(slots, red - 1) and {len(chain) for chain in inside} <= set(range(1, red))
+
+
+@pytest.mark.parametrize(("good", "bad", "first"), [(0, 0, 4), (1000, 20, 7), (100, 40, 2)])
+def test_the_less_is_known_or_the_more_are_bad_the_earlier_a_group_that_failed_is_cut(good, bad, first) -> None:
+    tasks = MANY[:16]
+    bounds = Bounds(slots=1, rate=FailureRate(good, bad))
+    assert turn(in_line(16), Known({frozenset(tasks): Proof.FAILED}), bounds).check == [tasks[:first]]
 
 
 @pytest.mark.parametrize(("slots", "runs", "lengths"), [(1, 0.46, 0.46), (4, 0.71, 0.19)])

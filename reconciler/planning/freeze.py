@@ -13,10 +13,10 @@ from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.model.reasons import Reason
-from reconciler.planning import merge_queue
 from reconciler.planning.actions.base import Waiting
 from reconciler.planning.asked import ran
 from reconciler.planning.check_state import turned_red
+from reconciler.planning.merge_queue import FailureRate
 from reconciler.planning.proofs import passes, red_beneath
 
 LEAST, MOST = 3, 8
@@ -107,7 +107,7 @@ def _rate(specs: Sequence[EpicSpec], row: Sequence[Run], observed: Observed) -> 
         run.why == Reason.CHECKS_FAILED and run.manifest in names and (run.started_at or observed.at) < began
         for run in runs
     )
-    return merge_queue.failure_rate(observed.landed.get(specs[0].base, 0), bad)
+    return FailureRate(observed.landed.get(specs[0].base, 0), bad).mean
 
 
 def _message(spec: EpicSpec, streak: Streak) -> str:

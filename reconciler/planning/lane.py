@@ -32,7 +32,7 @@ from reconciler.planning.freeze import paused
 from reconciler.planning.job import Job
 from reconciler.planning.labels import SOLO
 from reconciler.planning.line_rank import rank
-from reconciler.planning.merge_queue import Bounds, Chain, Contender, Proof, Turn
+from reconciler.planning.merge_queue import Bounds, Chain, Contender, FailureRate, Proof, Turn
 from reconciler.planning.proofs import checks_on, step_on
 from reconciler.planning.queue_places import Lines, LineState, place
 
@@ -73,7 +73,7 @@ class Lane(Struct, dict=True):
         suspects = sum(bool(each.reds) for each in contenders)
         bounds = Bounds(
             slots=slots,
-            rate=merge_queue.failure_rate(self.good, self.bad + suspects),
+            rate=FailureRate(self.good, self.bad + suspects),
             together=self.together,
             every_commit=any(job.spec.merge.every_commit for job in self.jobs),
             running=tuple(chain for chain, _ in self.chains.tested(Proof.RUNNING)),

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cache
-from math import ceil, log
+from math import ceil, log, prod
 from typing import Protocol
 
 from msgspec import Struct, field
@@ -76,13 +76,28 @@ class Turn(Struct):
     apart: set[TaskId] = field(default_factory=set)  # of whom it is known what comes of them alone
 
 
+class FailureRate(Struct, frozen=True):
+    """How many of those that join a line fail by themselves, as is believed after so many have been seen. A Beta distribution."""
+
+    good: float = 0
+    bad: float = 0
+
+    @property
+    def mean(self) -> float:
+        return (PRIOR_BAD + self.bad) / (PRIOR_ALL + self.good + self.bad)
+
+    def first_bad_within(self, members: int) -> float:
+        """How probable it is that any of so many is bad."""
+        good, both = PRIOR_ALL - PRIOR_BAD + self.good, PRIOR_ALL + self.good + self.bad
+        return 1 - prod((good + n) / (both + n) for n in range(members))
+
+
 class Bounds(Struct, frozen=True):
-    """The bounds of a line. `rate`: how many of those that join it fail by themselves. `running`, `passed`: the chains that
-    are under test, and that have passed. `busy`: all check runs there are, also those that prove nothing any more.
+    """The bounds of a line. `running`, `passed`: the chains that are under test, and that have passed. `busy`: all check runs there are, also those that prove nothing any more.
     `together`: several may land in one move of the base. `every_commit`: even so each of them is to have passed where it lands."""
 
     slots: int
-    rate: float
+    rate: FailureRate
     together: bool = True
     every_commit: bool = False
     running: Sequence[Chain] = ()
@@ -93,11 +108,6 @@ class Bounds(Struct, frozen=True):
     def stepwise(self) -> bool:
         """True where nobody may land along with what only passed further on."""
         return self.every_commit or not self.together
-
-
-def failure_rate(good: int, bad: int) -> float:
-    """The part of those that join a line that is bad: the mean of what is believed after having seen these."""
-    return (PRIOR_BAD + bad) / (PRIOR_ALL + good + bad)
 
 
 def turn(contenders: Sequence[Contender], proof_of: ProofOf, bounds: Bounds) -> Turn:
@@ -208,7 +218,7 @@ class _Tests(Struct):
 
     def _onwards(self, at: int) -> None:
         """More of the line, behind the `at` members that are under test already."""
-        line, size = self.found.line, group_size(self.bounds.rate, self.bounds.slots)
+        line, size = self.found.line, group_size(self.bounds.rate.mean, self.bounds.slots)
         while self.free > 0 and at < len(line):
             groups = min(self.free, ceil((len(line) - at) / size))
             at += ceil(min(len(line) - at, groups * size) / groups)
@@ -218,15 +228,28 @@ class _Tests(Struct):
     def _inside(self, red: int, running: int) -> None:
         """Who of the first `red` is it? `running`: how many of the shorter chains are under test already."""
         line, cuts = self.found.line, min(max(self.free, 0) + running, red - 1)
-        for cut in range(1, cuts + 1):
-            self._start(line[: max(1, round(cut * red / (cuts + 1)))])
+        for at in _cuts(self.bounds.rate, red, cuts):
+            self._start(line[:at])
         if cuts < red - 1:
             return
         # By the end of this round it is known. What comes behind that one may be tested without it already.
-        upto = red + group_size(self.bounds.rate, self.bounds.slots)
+        upto = red + group_size(self.bounds.rate.mean, self.bounds.slots)
         for at in range(red - 1, -1, -1):
             if self.free > 0:
                 self._start(line[:at] + line[at + 1 : upto])
+
+
+def _cuts(rate: FailureRate, red: int, cuts: int) -> Iterator[int]:
+    """Where to cut the first `red`, of whom somebody is bad, so that the first such is as probably in each part as in the next.
+
+    The less is known, the more a red group says that many are bad, and the earlier it is cut.
+    """
+    within = [rate.first_bad_within(members) for members in range(1, red + 1)]
+    at = 0
+    for cut in range(1, cuts + 1):
+        share = within[-1] * cut / (cuts + 1)
+        at = min((abs(within[n - 1] - share), n) for n in range(at + 1, red - cuts + cut))[1]
+        yield at
 
 
 @cache

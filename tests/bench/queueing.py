@@ -14,7 +14,7 @@ from math import ceil
 from statistics import fmean
 
 from reconciler.model.names import TaskId
-from reconciler.planning.merge_queue import Bounds, Chain, Contender, Proof, failure_rate, turn
+from reconciler.planning.merge_queue import Bounds, Chain, Contender, FailureRate, Proof, turn
 from tests.bench.figures import Figure
 
 BACKLOG = 64
@@ -102,7 +102,7 @@ def ours(world: World, good: int = 0, bad: int = 0) -> None:
                 world.eject(task)
         line = [Contender(task=task, rank=(False, 2, n), reds=count(task)) for n, task in enumerate(world.left)]
         suspects = sum(bool(each.reds) for each in line)
-        rate = failure_rate(good + len(world.landed), bad + len(world.ejected) + suspects)
+        rate = FailureRate(good + len(world.landed), bad + len(world.ejected) + suspects)
         now = turn(line, proof_of, Bounds(slots=world.slots, rate=rate, passed=passed()))
         if now.land:
             world.land(now.land)
