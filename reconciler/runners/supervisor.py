@@ -24,7 +24,8 @@ UNKILLABLE_S = 60.0
 ANSWER_MAX = 64 << 10  # bytes; more is no answer
 PRINTED_MAX, PRINTED_LINES = 1 << 20, 8  # of what was printed last, where a program may answer there
 WRITE_PATIENCE_S = 60.0
-LOOK_S, LOOK_MOST_S = 1.0, 2.0  # between two looks at a run that writes, and at one that has long been silent
+LOOK_S, LOOK_MOST_S = 1.0, 2.0  # between two looks at a run that writes, and at one that has been silent
+SILENT_S = 20.0  # the same, where the kernel tells of the next write
 LOG_MAX, LOG_HEAD, LOG_TAIL = 16 << 20, 1 << 20, 4 << 20
 # RECONCILE_RUN alone is the same in every repository that has a task of that name.
 MARKER = "RECONCILE_RUN_FOLDER"
@@ -301,6 +302,7 @@ class Shim:
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGIO, lambda *_: None)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._terminate)
@@ -342,6 +344,7 @@ class Log:
         self.path = path
         self.fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self.pause = LOOK_S
+        self._folder: int | None = None
         self._seen = (0, 0)
         self._dropped = 0
 
@@ -367,16 +370,30 @@ class Log:
     def grown(self) -> bool:
         """True when something was written since the last call."""
         stat = os.fstat(self.fd)
+        wakes = self._seen == (stat.st_size, stat.st_mtime_ns) and self._wake_at_next_write()
+        if wakes:
+            stat = os.fstat(self.fd)  # again: what was written before the kernel would tell
         grown = self._seen != (stat.st_size, stat.st_mtime_ns)
         # The one who writes fast is looked at more often, so that the disk does not fill between two looks.
-        # The one who has long been silent is looked at less: hundreds of agents that think are to cost nothing.
+        # The one who is silent is looked at less: hundreds of agents that think are to cost nothing.
         fast = stat.st_size - self._seen[0] > LOG_HEAD
-        self.pause = 0.1 if fast else LOOK_S if grown else min(self.pause + LOOK_S / 5, LOOK_MOST_S)
+        silent = SILENT_S if wakes else min(self.pause + LOOK_S / 5, LOOK_MOST_S)
+        self.pause = 0.1 if fast else LOOK_S if grown else silent
         if stat.st_size > LOG_MAX:
             self._cut(stat.st_size)
             stat = os.fstat(self.fd)
         self._seen = (stat.st_size, stat.st_mtime_ns)
         return grown
+
+    def _wake_at_next_write(self) -> bool:
+        """Have the kernel send one SIGIO when something is written in the folder of the log; False where it can't."""
+        try:
+            if self._folder is None:
+                self._folder = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.fcntl(self._folder, fcntl.F_NOTIFY, fcntl.DN_MODIFY)
+        except (OSError, AttributeError):  # no such kernel; not Linux
+            return False
+        return True
 
     def _cut(self, size: int) -> None:
         tail = os.pread(self.fd, LOG_TAIL, size - LOG_TAIL)
@@ -399,7 +416,7 @@ class Silence:
 
     def left(self) -> float:
         """The seconds until it may be too long; a moment at least."""
-        return max(self._most_s - (time.monotonic() - self._last), 0.1) if self._most_s > 0 else LOOK_MOST_S
+        return max(self._most_s - (time.monotonic() - self._last), 0.1) if self._most_s > 0 else SILENT_S
 
     def too_long(self, grown: bool) -> bool:
         """True when the last sign is too old. The files are looked at only when the output has been silent so long."""

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import select
 import signal
 import stat
 import subprocess
@@ -381,7 +382,10 @@ def test_it_starts_without_what_takes_longer_to_load_than_the_interpreter() -> N
     assert not {"re", "enum", "json", "ctypes", "signal", "typing", "collections"} & set(loaded.split())
 
 
-def test_a_log_that_is_silent_is_looked_at_less_often_and_one_that_is_written_fast_more(tmp_path: Path) -> None:
+def test_a_log_that_is_silent_is_looked_at_less_often_and_one_that_is_written_fast_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(supervisor.fcntl, "F_NOTIFY")  # as where the kernel does not tell of writes
     log = supervisor.Log(str(tmp_path / "log"))
     log.grown()
     silent = [log.pause for _ in range(30) if log.grown() is False]
@@ -398,7 +402,46 @@ def test_an_agent_is_not_looked_at_later_than_it_is_stuck(most_s: float, tmp_pat
     silence = supervisor.Silence(str(tmp_path), most_s)
 
     assert 0 < silence.left() <= most_s
-    assert supervisor.Silence(str(tmp_path), 0).left() == supervisor.LOOK_MOST_S
+    assert supervisor.Silence(str(tmp_path), 0).left() == supervisor.SILENT_S
+
+
+def test_a_log_that_is_silent_is_looked_at_again_when_it_is_written(tmp_path: Path) -> None:
+    heard, tells = os.pipe()
+    os.set_blocking(tells, False)
+    before, handler = signal.set_wakeup_fd(tells), signal.signal(signal.SIGIO, lambda *_: None)
+    try:
+        log = supervisor.Log(str(tmp_path / "log"))
+        until(lambda: not log.grown() and log.pause == supervisor.SILENT_S, "a silence")
+        assert not select.select([heard], [], [], 0)[0]
+
+        subprocess.run(["sh", "-c", 'echo line >> "$1"', "sh", log.path], check=True)
+        assert select.select([heard], [], [], 5)[0]
+        assert log.grown() and log.pause == supervisor.LOOK_S
+    finally:
+        signal.set_wakeup_fd(before)
+        signal.signal(signal.SIGIO, handler)
+
+
+def test_what_is_written_while_the_kernel_is_asked_to_tell_is_seen_at_that_look(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGIO, lambda *_: None)
+    try:
+        log = supervisor.Log(str(tmp_path / "log"))
+        log.grown()
+        asks = log._wake_at_next_write
+        log._wake_at_next_write = lambda: asks() and bool(os.write(log.fd, b"line\n"))  # type: ignore[method-assign]
+        assert log.grown() and log.pause == supervisor.LOOK_S
+    finally:
+        signal.signal(signal.SIGIO, before)
+
+
+@pytest.mark.slow
+def test_an_agent_that_writes_without_end_after_a_long_silence_fills_no_disk(machine: Machine) -> None:
+    run = machine.start("sleep 5; yes | head -c 2G; touch wrote; sleep 600")
+    log = machine.runner.folder(run) / "log"
+    sizes = []
+    until(lambda: sizes.append(log.stat().st_blocks * 512) or (machine.cwd / "wrote").exists(), "all to be written")
+    until(lambda: log.stat().st_size <= supervisor.LOG_MAX, "the log to be cut")
+    assert max(sizes) < 1 << 30
 
 
 # --- steps with limits of their own --------------------------------------------------------------------------
