@@ -35,6 +35,7 @@ for life in $(seq "$n" -1 1); do
     if test -e "$out/life.$life"; then . "$out/life.$life"; exit; fi
 done
 """
+SUPERVISOR = "/supervisor."  # its program in a command line: the source, or what Python made of it
 HANGING = "reach there; await the-end-of-the-world"
 # Work that is only `half` there is red: it may land together with `whole` alone.
 CHECK = """\
@@ -116,7 +117,7 @@ class Scene(Place):
     def processes(self) -> list[int]:
         """Everything that carries the mark of a run of this repository, what supervises first."""
         found = [int(Path(each).parent.name) for each in self.leftovers() if each.startswith("/proc")]
-        return sorted(found, key=lambda pid: "supervisor.py" not in _command(pid))
+        return sorted(found, key=lambda pid: SUPERVISOR not in _command(pid))
 
     def kill_runs(self) -> None:
         """Kill every run with its whole tree, as when a machine goes down: nothing is recorded any more."""
@@ -127,7 +128,7 @@ class Scene(Place):
     def kill_supervisors(self) -> None:
         """Kill what supervises the runs, and leave the agents alive."""
         for pid in self.processes():
-            if "supervisor.py" in _command(pid):
+            if SUPERVISOR in _command(pid):
                 _kill(pid)
 
     def crash(self, watcher: subprocess.Popen[str]) -> None:

@@ -37,7 +37,7 @@ from reconciler.runners._retry_points import RetryPoints
 from reconciler.runners._slots import SlotCounts
 from reconciler.runners._states import NOTHING
 from reconciler.runners._stopping import Stopping
-from reconciler.system import machine_room, refused, shell
+from reconciler.system import machine_room, program, refused, shell
 from reconciler.system.scopes import Scopes
 
 START_PATIENCE_S = 5.0
@@ -187,7 +187,7 @@ class LocalRunner:
                 self._begins()
                 apart = self._scopes.around(str(self.folder(spec.id)), f"reconcile {spec.id}")
                 folder = self._folders.reserve(spec, self._environments.temporary(spec))
-                shim = (sys.executable, "-I", "-S", os.path.realpath(supervisor.__file__))
+                shim = (sys.executable, "-I", "-S", program.runnable(os.path.realpath(supervisor.__file__)))
                 shell.start_detached(
                     [*apart, *shim, str(folder), *map(str, locks)],
                     env=self._environments.of(spec, folder),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 from pathlib import Path
 
@@ -35,6 +36,23 @@ def content(package: Path = PACKAGE) -> str:
             continue
         found.update(f"{os.path.relpath(path, package)}\0{len(text)}\0".encode(errors="surrogateescape") + text)
     return found.hexdigest()
+
+
+def runnable(source: str) -> str:
+    """What an interpreter is to run for this file: its bytecode if that is at hand and of the file as it is, else itself.
+
+    To compile a program takes longer than to run it, and some of the memory for that is never given back.
+    """
+    try:
+        compiled = importlib.util.cache_from_source(source)
+        stat = os.stat(source)
+        with open(compiled, "rb") as file:
+            header = file.read(16)
+    except (OSError, NotImplementedError):
+        return source
+    # As Python itself judges it: compiled by this version, from a file of this date and size.
+    made_of = b"".join((int(value) & 0xFFFFFFFF).to_bytes(4, "little") for value in (0, stat.st_mtime, stat.st_size))
+    return compiled if header == importlib.util.MAGIC_NUMBER + made_of else source
 
 
 def _modules(folder: str) -> list[str]:

@@ -78,7 +78,7 @@ class Storm:
             pids = [
                 pid
                 for pid, words in _commands()
-                if supervisor.__file__ in words and str(self.folder) in " ".join(words)
+                if any("/supervisor." in word for word in words) and str(self.folder) in " ".join(words)
             ]
         else:
             pids = [pid for pid, words in _commands() if self.tag in words]
