@@ -31,6 +31,7 @@ def starting_many(*, quick: bool) -> list[Figure]:
     """The tick that starts 200 agents beside the one that starts 50: what one start costs must not depend on the others."""
     few, many = (5, 20) if quick else (50, 200)
     little, much = _started(few), _started(many)
+    git = _made(many) / _made(few)
     return [
         Figure(
             what=f"starting {many} agents",
@@ -40,7 +41,7 @@ def starting_many(*, quick: bool) -> list[Figure]:
             other=little,
             limit=LINEAR,
             times=True,
-            note=f"{1000 * much / many:.0f} ms an agent, beside {1000 * little / few:.0f} ms",
+            note=f"{1000 * much / many:.0f} ms an agent, beside {1000 * little / few:.0f}; `git worktree add` alone: {git:.1f} x",
         )
     ]
 
@@ -142,6 +143,13 @@ def _started(agents: int) -> float:
     if len(started) != agents:
         raise RuntimeError(f"{len(started)} of {agents} started: {tick.errors[:1]}")
     return spent.wall_s
+
+
+def _made(worktrees: int) -> float:
+    """The seconds that plain git takes for as many worktrees, one after the other."""
+    with scene(f"plain{worktrees}") as there:
+        plain = Serial(there)
+        return sum(_seconds(plain, f"raw-{n}") for n in range(worktrees))
 
 
 def _turns(there: Scene, tasks: int, alive: int, turns: int) -> list[float]:
