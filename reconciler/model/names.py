@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from enum import StrEnum
+from functools import cache
 from typing import NewType
 
 from msgspec import Struct
@@ -72,6 +73,16 @@ def usable_key(name: str) -> bool:
     (True, True, False, False)
     """
     return usable(name.removeprefix(_CHECK_KEY))
+
+
+@cache
+def us_at(host: str) -> str:
+    """Whom a task is assigned to while the program at this host works on it.
+
+    >>> us_at("mona")
+    'reconcile@mona'
+    """
+    return f"reconcile@{host}"
 
 
 def branch_of(task: TaskId) -> BranchName:

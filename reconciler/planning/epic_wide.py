@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
+from reconciler.model.names import us_at
 from reconciler.model.observed import Base, Task
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import (
@@ -102,7 +103,7 @@ def _finished(view: EpicView) -> Iterator[tuple[Task, tuple[Task, ...]]]:
 
 def _owner(epic: Task, view: EpicView) -> str:
     """Who has an epic, other than we; empty where nobody has."""
-    return "" if epic.assignee == f"reconcile@{view.observed.host}" else epic.assignee
+    return "" if epic.assignee == us_at(view.observed.host) else epic.assignee
 
 
 def _above(epic: Task, tasks: tuple[Task, ...], below: tuple[Task, ...], view: EpicView) -> bool:

@@ -228,6 +228,10 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
         beside = self.pull or self.candidate or self.since or self.failure or self.damaged or self.merged_by_hand
         return not beside and self.untouched and not self.task.labels & OURS
 
+    def forget(self) -> None:
+        """Give back the memory of what was found out about it so far. It is found out again where it is asked again."""
+        vars(self).clear()
+
     @property
     def venue(self) -> Venue:
         """Where its worktree is, or is to be."""

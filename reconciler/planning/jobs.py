@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from reconciler.model.desired import EpicSpec
-from reconciler.model.names import TaskId
+from reconciler.model.names import TaskId, us_at
 from reconciler.model.observed import Candidate, Observed, Run, Standing, Task, Unknown, Upon
 from reconciler.planning import forge_checks, proofs
 from reconciler.planning.agent_gate import Gate, agent_gate, reviewer_gate
@@ -22,6 +22,7 @@ from reconciler.planning.recall import Recall
 from reconciler.planning.swept import abandoned, adrift, swept
 
 T = TypeVar("T")
+_NO_PATHS = frozenset[str]()  # one for all: each of its own takes 216 bytes
 
 
 def jobs(
@@ -172,7 +173,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         task=task,
         spec=spec,
         now=observed.at,
-        us=f"reconcile@{observed.host}",
+        us=us_at(observed.host),
         tracker_folder=observed.tracker_folder,
         runs=_of(observed.runs, id) or (),
         since=observed.since.get(id),
@@ -190,7 +191,7 @@ def _job(task: Task, spec: EpicSpec, observed: Observed, **beside: Unpack[_Besid
         authors_words=observed.authors_words.get(id),
         brief=observed.review_prompts.get(spec.name, ""),
         guidelines=observed.guidelines.get(spec.name, ""),
-        linked_prompts=observed.linked_prompts.get(spec.name, frozenset()),
+        linked_prompts=observed.linked_prompts.get(spec.name, _NO_PATHS),
         red_checks=proofs.red_checks(observed, spec, id),
         base_tree=observed.base_tree(spec.base),
         landing=_of(observed.landings, id),

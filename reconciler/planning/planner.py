@@ -40,7 +40,7 @@ from reconciler.planning.jobs import jobs
 from reconciler.planning.orphans import orphan_worktrees, orphans
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.queue_places import Lines
-from reconciler.planning.recall import Recall
+from reconciler.planning.recall import Recall, lasts
 from reconciler.planning.remarks import remarks
 from reconciler.planning.scheduling import Decisions, admit
 from reconciler.planning.unmanaged import begun, without_a_task
@@ -79,13 +79,17 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
         for epic_tasks in found
         if not epic_state.held(epic_tasks, observed)
     }
-    wished = dict[tuple[str, TaskId], tuple[Job, Decision]]()
+    wished, lasting = dict[tuple[str, TaskId], tuple[Job, Decision]](), list[tuple[Job, Decision]]()
     for name, mine in epics.items():
         recalled = recall.of(name)
         for job in mine:
             known = recalled.get(job.task.id)
-            wished[name, job.task.id] = known if known and known[0] is job else (job, next_step(job))
-    recall.keep(wished.values())
+            each = known if known and known[0] is job else (job, next_step(job))
+            wished[name, job.task.id] = each
+            if each is known or lasts(job):
+                lasting.append(each)
+                job.forget()
+    recall.keep(lasting)
     paused = freeze.pauses(desired, observed)
     decisions, lines = wished, admit(wished, desired, observed, paused)
     starting, decided = _Starting.of(decisions), defaultdict[str, list[tuple[Job, Decision]]](list)

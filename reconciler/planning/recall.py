@@ -43,16 +43,15 @@ class Recall(Struct, Generic[D]):
         return self._decided.get(manifest, {})
 
     def keep(self, decided: Iterable[tuple[Job, D]]) -> None:
-        """Remember what was decided, as far as no time and no other source changes it."""
-        before, self._decided = self._decided, {manifest: {} for manifest in self._around}
+        """Remember what was decided about these, and nothing else."""
+        self._decided = {manifest: {} for manifest in self._around}
         for each in decided:
             job, _ = each
-            manifest, task = job.spec.name, job.task.id
-            if before[manifest].get(task) is each or _lasts(job):
-                self._decided[manifest][task] = each
+            self._decided[job.spec.name][job.task.id] = each
 
 
-def _lasts(job: Job) -> bool:
+def lasts(job: Job) -> bool:
+    """True where no time and no other source changes what was decided about a task, so that it may be recalled."""
     return job.fresh and job.put_off is None and job.task.defer_until is None
 
 

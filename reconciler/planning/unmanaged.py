@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from reconciler.model.desired import EpicSpec
-from reconciler.model.names import TaskId
+from reconciler.model.names import TaskId, us_at
 from reconciler.model.observed import (
     Branch,
     Observed,
@@ -33,7 +33,7 @@ _NOBODYS = "no manifest covers it"
 
 def begun(observed: Observed, covered: Collection[TaskId], index: Index) -> frozenset[TaskId]:
     """The tasks that no manifest covers that somebody took, or of which something is left: an agent, a worktree, commits, a pull request, our name."""
-    us = f"reconcile@{observed.host}"
+    us = us_at(observed.host)
     ours = {
         id
         for id, task in index.graph.items()

@@ -23,6 +23,7 @@ from reconciler.landing.remotes import default_base, remote_of
 from reconciler.manifest import Recorded
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import PermanentError, ReconcileError
+from reconciler.model.names import us_at
 from reconciler.runners.anywhere import AnyRunner
 from reconciler.system import format
 from reconciler.system.journal import Journal
@@ -100,7 +101,7 @@ def open_site(
         tracker=ChosenTracker(
             beads,
             JsonlTracker(beads),
-            lambda: _beads(repository, environ, f"reconcile@{host}"),
+            lambda: _beads(repository, environ, us_at(host)),
         ),
         workspaces=workspaces,
         runner=AnyRunner(

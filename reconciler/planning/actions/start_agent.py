@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import ClassVar, Self
 
 from reconciler.model.desired import EpicSpec
@@ -79,7 +80,7 @@ class StartAgent(Action, frozen=True, kw_only=True):
             manifest=job.spec.name,
             task=job.task.id,
             reason=reason,
-            message=f"start agent (attempt {job.next_attempt})" + (f": {message}" if message else ""),
+            message=_begins(job.next_attempt) + (f": {message}" if message else ""),
             complaint=message,
             spec=spec,
             subject=job.task,
@@ -201,6 +202,12 @@ class RestartAgent(StartAgent, frozen=True, kw_only=True):
         if waiting := guards.not_ready(job) or guards.not_now(job):
             return waiting
         return cls._of(job, verdict.reason, verdict.message, _evidence(job, verdict.reason))
+
+
+@cache
+def _begins(attempt: int) -> str:
+    """One text for all: thousands that wait for a slot hold it."""
+    return f"start agent (attempt {attempt})"
 
 
 def _baseline(job: Job, reason: Reason) -> Sha | None:
