@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from itertools import compress, count
+from operator import ne
 from typing import Any
 
 import msgspec
@@ -38,13 +40,21 @@ class Line(Struct, frozen=True, gc=False):
         return record
 
 
-def parse(data: bytes, path: str, known: Mapping[bytes, Line]) -> tuple[Line, ...]:
-    """The lines of a file, without empty ones. Those that are `known` from an earlier reading are not read again.
+def parse(data: bytes, path: str, before: Sequence[Line] = ()) -> tuple[Line, ...]:
+    """The lines of a file, without empty ones. Those that stood there `before` are not read again.
 
     Raises PermanentError, naming `path` and line, for what can't be read.
     """
-    lines = []
-    for number, raw in enumerate(data.split(b"\n"), 1):
+    raws = data.split(b"\n")
+    if not raws[-1]:
+        raws.pop()
+    # Of thousands of lines nearly all stand where they stood, counted from one of the ends: compared, not looked up.
+    olds = [line.raw for line in before]
+    head = _alike(raws, olds)
+    tail = _alike(raws[head:][::-1], olds[head:][::-1])
+    known = {line.raw: line for line in before[head : len(before) - tail]}
+    lines = [*before[:head]]
+    for number, raw in enumerate(raws[head : len(raws) - tail], head + 1):
         try:
             if raw.strip():
                 lines.append(known.get(raw) or _read(raw))
@@ -53,13 +63,22 @@ def parse(data: bytes, path: str, known: Mapping[bytes, Line]) -> tuple[Line, ..
                 f"{path}:{number}: {error}",
                 hint="fix that line; until then no task is known and nothing is written there",
             ) from error
-    return tuple(lines)
+    return (*lines, *before[len(before) - tail :])
+
+
+def _alike(some: Sequence[bytes], others: Sequence[bytes]) -> int:
+    """How many of them, from the first on, are equal."""
+    return next(compress(count(), map(ne, some, others)), min(len(some), len(others)))
+
+
+def placed(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """These lines in the order of a file: foreign ones first, as they came, then the records by id."""
+    return tuple(sorted(lines, key=lambda line: (line.task is not None, line.task.id if line.task else "")))
 
 
 def joined(lines: Iterable[Line]) -> bytes:
-    """The content of a file with these lines: foreign ones first, as they came, then the records by id."""
-    placed = sorted(lines, key=lambda line: (line.task is not None, line.task.id if line.task else ""))
-    return b"".join(line.raw + b"\n" for line in placed)
+    """The content of a file with these lines."""
+    return b"".join(line.raw + b"\n" for line in lines)
 
 
 def line_of(record: Record) -> Line:

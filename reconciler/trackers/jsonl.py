@@ -5,7 +5,6 @@ The whole file is read, changed and replaced; a batch of changes is one replacem
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -33,16 +32,10 @@ TRIES = 5
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-class _Store(Struct, frozen=True, eq=False, dict=True):
-    """The file as it was read or written. `settled`: the same stamp means the same content.
+class _Held(Struct, frozen=True, eq=False, dict=True):
+    """What a file holds."""
 
-    Its content is known again by a digest: the lines hold it already.
-    """
-
-    digest: bytes = b""
     lines: tuple[Line, ...] = ()
-    stamp: Stamp | None = None
-    settled: bool = False
 
     @cached_property
     def by_id(self) -> Mapping[TaskId, Line]:
@@ -51,11 +44,16 @@ class _Store(Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def graph(self) -> Graph:
-        return {id: line.task for id, line in self.by_id.items() if line.task}
+        """Every task; the same mapping for as long as the file says the same."""
+        return {task.id: task for line in self.lines if (task := line.task)}
 
-    @cached_property
-    def known(self) -> Mapping[bytes, Line]:
-        return {line.raw: line for line in self.lines}
+
+class _Store(Struct, frozen=True, eq=False):
+    """The file as it was read or written. `settled`: the same stamp means the same content."""
+
+    held: _Held = _Held()
+    stamp: Stamp | None = None
+    settled: bool = False
 
 
 class JsonlTracker:
@@ -74,7 +72,7 @@ class JsonlTracker:
         Raises PermanentError for a file that can't be read as a whole or belongs to a real Beads database, and
         TemporaryError for a store that was there and is gone.
         """
-        return self._look().graph
+        return self._look().held.graph
 
     def prefix(self) -> str:
         """What ids made here begin with, without the dash."""
@@ -82,14 +80,14 @@ class JsonlTracker:
 
     def record(self, task: TaskId) -> Record:
         """The record of a task as it stands in the file. Raises PermanentError where there is none."""
-        found = self._look().by_id.get(task)
+        found = self._look().held.by_id.get(task)
         if found is None:
             raise _missing(task)
         return found.record
 
     def records(self) -> list[Record]:
         """The record of every task, closed and deleted ones too, by id."""
-        return [line.record for _, line in sorted(self._look().by_id.items())]
+        return [line.record for _, line in sorted(self._look().held.by_id.items())]
 
     # --- writing ---------------------------------------------------------------------------------------------
 
@@ -119,7 +117,7 @@ class JsonlTracker:
         seen = self._ever_seen()
         if parent is None:
             return _random_id(self.prefix(), seen)
-        if parent not in self._look().by_id:
+        if parent not in self._look().held.by_id:
             raise _missing(parent)
         numbers = (id.removeprefix(f"{parent}.").partition(".")[0] for id in seen if id.startswith(f"{parent}."))
         task = TaskId(f"{parent}.{max((int(n) for n in numbers if n.isdecimal() and len(n) < 10), default=0) + 1}")
@@ -131,20 +129,20 @@ class JsonlTracker:
         settings.prepare(self._beads)
         for _ in range(TRIES):
             before = self._look()
-            after = dict(before.by_id)
+            after = dict(before.held.by_id)
             answers = [_apply(after, change) for change in changes]
-            if all(after[id] is before.by_id.get(id) for id in after) or self._put(before, after):
+            if all(after[id] is before.held.by_id.get(id) for id in after) or self._put(before, after):
                 return answers
         raise TemporaryError(f"{self._path} changes all the time, and not by us")
 
     def _put(self, before: _Store, after: Mapping[TaskId, Line]) -> bool:
         # Of several lines for one id the last counts; the others come first, so that it stays so and nothing is lost.
-        foreign = [line for line in before.lines if line.task is None or before.by_id[line.task.id] is not line]
-        data = lines.joined([*foreign, *after.values()])
-        stamp = files.replace(self._path, data, before.stamp)
+        foreign = [line for line in before.held.lines if not line.task or before.held.by_id[line.task.id] is not line]
+        written = lines.placed([*foreign, *after.values()])
+        stamp = files.replace(self._path, lines.joined(written), before.stamp)
         if stamp is None:
             return False
-        self._store = _Store(_digest(data), (*foreign, *after.values()), stamp)
+        self._store = _Store(_Held(written), stamp)
         return True
 
     # --- the file --------------------------------------------------------------------------------------------
@@ -168,14 +166,13 @@ class JsonlTracker:
             self._check_absence()
             now = _Store()
         else:
-            digest = _digest(found.data)
-            same = digest == before.digest
-            read = before.lines if same else lines.parse(found.data, str(self._path), before.known)
-            now = _Store(digest, read, found.stamp, found.settled)
+            read = lines.parse(found.data, str(self._path), before.held.lines)
+            held = before.held if read == before.held.lines else _Held(read)
+            now = _Store(held, found.stamp, found.settled)
         # A checkout or an editor takes the file away for a moment. Tasks that were there are not gone by that.
-        if before.by_id and not now.by_id:
+        if before.held.graph and not now.held.graph:
             raise TemporaryError(
-                f"{self._path} held {len(before.by_id)} tasks, and now none",
+                f"{self._path} held {len(before.held.graph)} tasks, and now none",
                 hint="put it back; or start reconcile again to begin with an empty store",
             )
         return now
@@ -189,7 +186,7 @@ class JsonlTracker:
 
     def _ever_seen(self) -> set[str]:
         """The ids of all tasks, and of those that edges still speak of."""
-        graph = self._look().graph
+        graph = self._look().held.graph
         edges = (id for task in graph.values() for id in (*task.parents, *task.blockers, *task.waits_for))
         return {*graph, *edges}
 
@@ -211,10 +208,6 @@ def _apply(after: dict[TaskId, Line], change: Change) -> ReconcileError | None:
     except ReconcileError as error:
         return error
     return None
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
 
 
 def _random_id(prefix: str, seen: set[str]) -> TaskId:

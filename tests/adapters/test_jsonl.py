@@ -410,6 +410,59 @@ def test_a_file_that_did_not_change_for_a_while_is_not_read_again(folder, monkey
     assert folder.tracker.tasks()["x-1"].title == "two"
 
 
+ONE_OF = [record("x-1"), record("x-2"), record("x-2", title="again"), '{"_schema": 1}', "", "  "]
+
+
+@given(st.lists(st.sampled_from(ONE_OF)), st.lists(st.sampled_from(ONE_OF)), st.sampled_from(["", "\n"]))
+def test_a_file_is_read_as_if_nobody_had_read_it_before(before, after, end):
+    known = lines.parse("\n".join(before).encode(), "issues.jsonl")
+    data = ("\n".join(after) + end).encode()
+
+    assert lines.parse(data, "issues.jsonl", known) == lines.parse(data, "issues.jsonl")
+
+
+def test_lines_that_others_moved_are_not_read_again():
+    one, two, three, four = known = lines.parse("\n".join(record(f"x-{n}") for n in range(4)).encode(), "issues.jsonl")
+    moved = b"\n".join([one.raw, record("new").encode(), three.raw, b"", two.raw, four.raw])
+
+    found = lines.parse(moved, "issues.jsonl", known)
+
+    assert [next((line for line in known if line is each), None) for each in found] == [one, None, three, two, four]
+
+
+def test_a_line_that_can_not_be_read_is_named_by_its_number_however_much_was_read_before(folder):
+    folder.put(record("x-1"), "", record("x-2"), record("x-3"))
+    folder.tracker.tasks()
+    folder.put(record("x-1"), "", "{", record("x-3"))
+
+    with pytest.raises(PermanentError, match=r"issues\.jsonl:3: "):
+        folder.tracker.tasks()
+
+
+@pytest.mark.parametrize("how", ["touched", "replaced", "set back"])
+def test_a_file_that_says_what_it_said_gives_the_very_same_tasks(folder, how):
+    folder.put(record("x-1"), record("x-2"))
+    seen = folder.tracker.tasks()
+
+    if how == "replaced":
+        other = folder.path.with_suffix(".new")
+        other.write_bytes(folder.path.read_bytes())
+        os.replace(other, folder.path)
+    else:
+        os.utime(folder.path, (0, 0) if how == "set back" else None)
+
+    assert folder.tracker.tasks() is seen
+
+
+def test_what_was_written_is_not_read_again(folder, monkeypatch):
+    folder.put('{"_schema": 1}', record("x-2"), record("x-1"))
+    folder.write("x-1", add_labels=frozenset({"mine"}))
+
+    monkeypatch.setattr(lines, "_read", lambda raw: pytest.fail(f"read again: {raw!r}"))
+
+    assert folder.tracker.tasks()["x-1"].labels == {"mine"}
+
+
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
