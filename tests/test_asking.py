@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from worlds import TaskId, a_task, ago, seen, wanted
+from worlds import TaskId, a_task, ago, an_epic, seen, wanted
 
+from reconciler.model.observed import Failure
+from reconciler.model.reasons import Reason
+from reconciler.planning.actions import Waiting
+from reconciler.planning.plan import EpicPlan
 from reconciler.planning.planner import plan
 from reconciler.render import asking, document
 from reconciler.render.words import stamp
@@ -37,3 +41,17 @@ def test_a_task_says_since_when_it_needs_a_person_and_no_other_does():
     waits = {entry["id"]: entry["waiting"] for entry in epic["tasks"]}
     assert waits["x-1"]["since"] == stamp(ago(0)) and "since" not in (waits["x-2"] or {})
     assert TaskId("x-1") in waits
+
+
+def test_tasks_that_wait_for_the_same_are_each_asked_about_and_counted():
+    word = Waiting(Reason.BUDGET_SPENT, "it is spent")
+    later = Waiting(Reason.BACKOFF, "again", until=ago(-60))
+    chosen = Waiting(Reason.TAKEN, "somebody has it")
+    waiting = {"x-1": word, "x-2": later, "x-3": chosen, "x-4": word, "x-5": later}
+    gone_wrong = Failure(action="Land", message="no", since=ago(9), until=ago(-9), at=ago(9), permanent=True)
+    failing = {"x-3": gone_wrong, "x-5": gone_wrong}
+    epic = EpicPlan(spec=an_epic(), waiting=waiting, failing=failing)
+
+    assert epic.needy == {"x-1": word, "x-4": word, "x-5": later}
+    assert epic.wakes == (ago(-60), ago(-60))
+    assert epic.saying(lambda word: word.needs_a_person) == ["x-1", "x-3", "x-4"]

@@ -162,6 +162,22 @@ def test_an_agent_that_cannot_be_judged_is_missing(monkeypatch: pytest.MonkeyPat
 # --- what is laid side by side -------------------------------------------------------------------------------
 
 
+def test_what_is_open_is_the_very_same_until_a_task_is_closed_opened_or_made() -> None:
+    world, memo = a_world(), Memo()
+    found = []
+    for change in (None, {"priority": 1}, {"status": "closed"}, {"status": "open"}):
+        if change:
+            world.edit("x-2", **change)
+        observe(Desired(epics=(worlds.an_epic(),)), world.ports(), Circumstances(at=world.now), memo)
+        found.append(memo.open_tasks)
+    world.add("../x")  # a name that can be no branch
+    world.add("x-4")
+    observe(Desired(epics=(worlds.an_epic(),)), world.ports(), Circumstances(at=world.now), memo)
+
+    assert found[1] is found[0] == {"x-1", "x-2"}
+    assert found[2:] == [{"x-1"}, {"x-1", "x-2"}] and memo.open_tasks == {"x-1", "x-2", "x-4"}
+
+
 def test_runs_are_sorted_by_task_and_checks_by_tree() -> None:
     world = a_world()
     for n in (3, 2):

@@ -24,7 +24,7 @@ _NEVER: tuple[tuple[object, ...], dict[Any, Any]] = ((None,), {})
 class Memo(Struct):
     """The last value of each thing that is derived, with what it was derived from."""
 
-    open_tasks: Collection[TaskId] | None = None  # as of the last look that the tracker answered
+    open_tasks: frozenset[TaskId] | None = None  # as of the last look that the tracker answered
     folds: Mapping[Chain, Candidate | Conflict | Unknown] = field(
         default_factory=dict
     )  # computed at the last closer look

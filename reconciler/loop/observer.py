@@ -62,7 +62,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
     memo = memo or Memo()
     runs = ask(partial(ports.runner.runs, memo.open_tasks))
     tasks = ask(ports.tracker.tasks)
-    open_tasks = memo.of("open", (tasks,), lambda: _open(tasks))
+    open_tasks = memo.of("open", (tasks,), lambda: _open(tasks, memo.open_tasks or frozenset()))
     if not isinstance(tasks, Unknown):
         memo.open_tasks = open_tasks  # a task that is open from now on is looked for at the next look, before all else
     since = ask(partial(ports.runner.since, memo.open_tasks))
@@ -255,10 +255,12 @@ def _base_names(desired: Desired, tasks: Graph | Unknown, prefix: str | Unknown,
     return memo.of("bases", (graph,), made, equal=(desired, begins))
 
 
-def _open(tasks: Graph | Unknown) -> frozenset[TaskId]:
+def _open(tasks: Graph | Unknown, before: frozenset[TaskId]) -> frozenset[TaskId]:
+    """The tasks that are open; the very same as `before` where they are, so that nothing is looked for again."""
     if isinstance(tasks, Unknown):
         return frozenset()
-    return frozenset(t.id for t in tasks.values() if not t.closed and usable(t.id))
+    found = frozenset(t.id for t in tasks.values() if not t.closed and (t.id in before or usable(t.id)))
+    return before if found == before else found
 
 
 def _worktrees(trees: Mapping[Venue, Mapping[TaskId, Worktree] | Unknown]) -> Mapping[TaskId, Worktree] | Unknown:

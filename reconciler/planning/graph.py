@@ -7,9 +7,10 @@ outside, so chains may be as long as the store and lead back to where they began
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
+from operator import attrgetter
 from typing import TypeVar
 
 from msgspec import Struct
@@ -126,9 +127,8 @@ class Index(Struct, frozen=True, eq=False, dict=True):
         return found is not None and not found.closed and found.status != "pinned"
 
 
-def order(task: Task) -> tuple[int, datetime, TaskId]:
-    """The key by which the most urgent task comes first."""
-    return task.priority, task.created_at, task.id
+order: Callable[[Task], tuple[int, datetime, TaskId]] = attrgetter("priority", "created_at", "id")
+"""The key by which the most urgent task comes first."""
 
 
 def is_deferred(task: Task, now: datetime) -> bool:

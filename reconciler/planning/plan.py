@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import cached_property
 
@@ -70,6 +70,16 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
         return self.complete and not left
 
     @cached_property
+    def words(self) -> Collection[Waiting]:
+        """What its tasks wait for, each word once: of thousands most share theirs."""
+        return {id(word): word for word in self.waiting.values()}.values()
+
+    def saying(self, which: Callable[[Waiting], object]) -> list[TaskId]:
+        """The tasks that wait for something that is such."""
+        such = {id(word) for word in self.words if which(word)}
+        return [task for task, word in self.waiting.items() if id(word) in such] if such else []
+
+    @cached_property
     def gone(self) -> tuple[TaskId, ...]:
         """Its closed tasks whose work is not on the base: people may mean that, so it keeps nothing from converging."""
         return tuple(
@@ -84,7 +94,7 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def moves(self) -> bool:
         """True when something runs or a timer is pending: the world will change without a person."""
-        running = any(decision.reason.awaits is Awaits.RUN for decision in self.waiting.values()) or any(
+        running = any(word.reason.awaits is Awaits.RUN for word in self.words) or any(
             job.attempts.live for job in self.begun
         )
         running = running or (self.epic_tasks is None and bool(self.alive))
@@ -95,19 +105,14 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def handed(self) -> frozenset[TaskId]:
         """The tasks that were handed to a person, whatever they wait for now."""
-        return frozenset(job.task.id for job in self.jobs if NEEDS_HUMAN in job.task.labels)
+        return frozenset(job.task.id for job in self.begun if NEEDS_HUMAN in job.task.labels)
 
     @cached_property
     def needy(self) -> Mapping[TaskId, Waiting]:
         """The tasks about which a person has to do something who may not know it, and why."""
-        return {task: word for task, word in self.waiting.items() if self._asks(task, word)}
-
-    def _asks(self, task: TaskId, word: Waiting) -> bool:
-        row = word.reason.row
-        if row.chosen:
-            return False
-        of_its_own = row.scope is Scope.TASK and not row.passing and word.needs_a_person
-        return of_its_own or task in self.handed or self.failed_for_good(task)
+        asked = {*self.handed, *filter(self.failed_for_good, self.failing), *self.saying(_asks)}
+        asking = ((task, word) for task, word in self.waiting.items() if task in asked) if asked else ()
+        return {task: word for task, word in asking if not word.reason.row.chosen}
 
     def failed_for_good(self, task: TaskId) -> bool:
         """True when an action for the task went wrong in a way that no further try changes: a person is needed."""
@@ -117,20 +122,25 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def unsettled(self) -> bool:
         """True when a source is silent or a worktree is in use: often over with the next look, without a person."""
-        decisions = (*self.waiting.values(), *((self.held,) if self.held else ()))
-        return any(decision.reason.row.passing for decision in decisions) or any(
-            source != "forge" for source, _ in self.unknown
-        )
+        words = (*self.words, *((self.held,) if self.held else ()))
+        return any(word.reason.row.passing for word in words) or any(source != "forge" for source, _ in self.unknown)
 
     @cached_property
     def wakes(self) -> tuple[datetime, ...]:
         """When the timers that something waits for run out."""
-        return tuple(wait.until for wait in (*self.waiting.values(), *self.resting) if wait.until)
+        timed = [self.waiting[task] for task in self.saying(lambda word: word.until)]
+        return tuple(wait.until for wait in (*timed, *self.resting) if wait.until)
 
     @cached_property
     def looks(self) -> tuple[datetime, ...]:
         """When to look at what nothing announces: what happens on other machines, and a limit that nobody keeps."""
-        return (*self.limits, *(wait.again for wait in self.waiting.values() if wait.again))
+        return (*self.limits, *(word.again for word in self.words if word.again))
+
+
+def _asks(word: Waiting) -> bool:
+    """True for what somebody has to be told."""
+    row = word.reason.row
+    return row.scope is Scope.TASK and not row.passing and word.needs_a_person
 
 
 class Plan(Struct, frozen=True, kw_only=True):

@@ -7,12 +7,15 @@ They are observations for people and scripts. No decision reads them; only the t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from reconciler.model.desired import Budget
 from reconciler.model.names import RunKind
+from reconciler.model.observed.tasks import CLOSED
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
 from reconciler.planning.actions.guards import suspended
@@ -149,7 +152,7 @@ def _telling(epic: EpicPlan) -> Waiting:
 def _stopped_short(epic: EpicPlan) -> Waiting:
     if not epic.waiting:
         return Waiting(Reason.UNKNOWN, f"{_closed(epic)}; no next step is known")
-    needy = [task for task, word in epic.waiting.items() if word.needs_a_person]
+    needy = epic.saying(lambda word: word.needs_a_person)
     task, asking = min(needy or epic.waiting), len(needy)
     word = epic.waiting[task]
     if asking > 1:
@@ -161,7 +164,8 @@ def _stopped_short(epic: EpicPlan) -> Waiting:
 
 def _closed(epic: EpicPlan) -> str:
     members = epic.epic_tasks.members if epic.epic_tasks else ()
-    return f"{sum(task.closed for task in members)} of {counted(len(members), 'task')} closed"
+    by_status = Counter(map(attrgetter("status"), members))
+    return f"{sum(by_status[each] for each in CLOSED)} of {counted(len(members), 'task')} closed"
 
 
 def _doing(epic: EpicPlan) -> str:

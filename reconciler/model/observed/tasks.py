@@ -8,6 +8,8 @@ from msgspec import Struct
 
 from reconciler.model.names import TaskId
 
+CLOSED = "closed", "tombstone"  # the latter: it was deleted
+
 
 class Task(Struct, frozen=True, kw_only=True, gc=False):
     """A bead. `status` is the tracker's own word; only the five that Beads builds in mean something to us."""
@@ -36,4 +38,4 @@ class Task(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def closed(self) -> bool:
-        return self.status in ("closed", "tombstone")
+        return self.status in CLOSED
