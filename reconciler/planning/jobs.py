@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack
@@ -229,11 +228,3 @@ def _damaged(task: Task, observed: Observed) -> str | None:
 
 def _of(source: Mapping[TaskId, T] | Unknown, task: TaskId) -> T | Unknown | None:
     return source if isinstance(source, Unknown) else source.get(task)
-
-
-def by_base(found: Iterable[Job]) -> dict[str, list[Job]]:
-    """Jobs by the base branch that they want to land on."""
-    grouped: dict[str, list[Job]] = defaultdict(list)
-    for job in found:
-        grouped[job.spec.base].append(job)
-    return grouped

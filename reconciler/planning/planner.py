@@ -42,8 +42,9 @@ from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.planning.queue_places import Lines
 from reconciler.planning.recall import Recall, lasts
 from reconciler.planning.remarks import remarks
-from reconciler.planning.scheduling import Decisions, admit
-from reconciler.planning.unmanaged import begun, without_a_task
+from reconciler.planning.scheduling import Decisions, Key, admit
+from reconciler.planning.unmanaged import begun as unfinished
+from reconciler.planning.unmanaged import without_a_task
 
 _STARTS = (StartCheck, StartReview)
 
@@ -79,31 +80,39 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
         for epic_tasks in found
         if not epic_state.held(epic_tasks, observed)
     }
-    wished, lasting = dict[tuple[str, TaskId], tuple[Job, Decision]](), list[tuple[Job, Decision]]()
+    decisions: Decisions = {}
+    begun = defaultdict[str, list[Key]](list)  # by base: what there is more of than the task itself
+    lasting = list[tuple[Job, Decision]]()
     for name, mine in epics.items():
         recalled = recall.of(name)
         for job in mine:
-            known = recalled.get(job.task.id)
-            each = known if known and known[0] is job else (job, next_step(job))
-            wished[name, job.task.id] = each
-            if each is known or lasts(job):
-                lasting.append(each)
+            known, key = recalled.get(job.task.id), (name, job.task.id)
+            if known and known[0] is job:
+                decisions[key] = known  # of which there is nothing else
+                lasting.append(known)
+                continue
+            decisions[key] = job, next_step(job)
+            if not job.fresh:
+                begun[job.spec.base].append(key)
+            elif lasts(job):
+                lasting.append(decisions[key])
                 job.forget()
     recall.keep(lasting)
     paused = freeze.pauses(desired, observed)
-    decisions, lines = wished, admit(wished, desired, observed, paused)
-    starting, decided = _Starting.of(decisions), defaultdict[str, list[tuple[Job, Decision]]](list)
-    for each in decisions.values():  # in the order of their jobs
-        decided[each[0].spec.name].append(each)
+    lines = admit(decisions, begun, desired, observed, paused)
+    going = {key: decisions[key] for keys in begun.values() for key in keys}
+    starting, decided = _Starting.of(going), defaultdict[str, dict[TaskId, tuple[Job, Decision]]](dict)
+    for (name, task), each in decisions.items():  # in the order of their jobs
+        decided[name][task] = each
     plans = tuple(
         _epic_plan(epic_tasks, decided[epic_tasks.spec.name], starting, lines, observed, found, paused)
         for epic_tasks in found
     )
     explained = {task for epic in plans for task in epic.waiting}  # of deleted tasks, too, whose agents they started
-    unmanaged = begun(observed, covered.keys() | explained, index)
+    unmanaged = unfinished(observed, covered.keys() | explained, index)
     return Plan(
         epics=tuple(_acted_on(plans, desired)),
-        unsure=_unsure(decisions, lines),
+        unsure=_unsure(going, lines),
         line=tuple(lines.places),
         begun=unmanaged,
         orphan_worktrees=tuple(orphan_worktrees(observed, owned.keys() | unmanaged)),
@@ -161,7 +170,7 @@ class _Starting(Struct, frozen=True):
 
 def _epic_plan(
     epic_tasks: EpicTasks,
-    decided: list[tuple[Job, Decision]],
+    decided: Mapping[TaskId, tuple[Job, Decision]],
     starting: _Starting,
     lines: Lines,
     observed: Observed,
@@ -170,15 +179,16 @@ def _epic_plan(
 ) -> EpicPlan:
     spec = epic_tasks.spec
     held = epic_state.held(epic_tasks, observed)
-    mine = tuple(job for job, _ in decided)
-    waiting = {job.task.id: decision for job, decision in decided if isinstance(decision, Waiting)}
+    mine = tuple([job for job, _ in decided.values()])
+    waiting = {task: decision for task, (_, decision) in decided.items() if isinstance(decision, Waiting)}
     # All that was wanted of it is done: what is left in its folder is a person's, and keeps nobody waiting.
-    kept = {job.task.id for job, decision in decided if not job.fresh and _is_nested(decision) and job.done}
+    nested = [task for task, word in waiting.items() if word.reason is Reason.NESTED_REPOSITORY]
+    kept = [task for task in nested if decided[task][0].done]
     left = {task: waiting.pop(task) for task in kept}
     if held:
         waiting = {task.id: held for task in epic_tasks.members if not task.closed}
     waiting |= without_a_task(spec, observed)
-    actions: list[Action] = [decision for _, decision in decided if isinstance(decision, Action)]
+    actions: list[Action] = [decision for _, decision in decided.values() if isinstance(decision, Action)]
     resting: tuple[Waiting, ...] = ()
     theirs = None
     if not held and not spec.suspend and not spec.invalid:
@@ -201,8 +211,8 @@ def _epic_plan(
             *(action for action in actions if action.task not in rewritten or isinstance(action, StopAgent)),
             *(
                 phase
-                for job, decision in decided
-                if not job.fresh and not isinstance(decision, Action) and (phase := _phase(job))
+                for job in view.begun
+                if not isinstance(decided[job.task.id][1], Action) and (phase := _phase(job))
             ),
             *epic_wide.due(AFTER_TASKS, view),
         ]
@@ -251,10 +261,6 @@ def _full(waiting: Mapping[TaskId, Waiting], observed: Observed) -> Waiting | No
     """Why no agent can start where none of any manifest runs here, either: neither the end of one nor time makes room."""
     full = next((word for word in waiting.values() if word.reason is Reason.MACHINE_FULL and not word.until), None)
     return None if full is None or any(not run.where for run in epic_state.every_alive(observed)) else full
-
-
-def _is_nested(decision: Decision) -> bool:
-    return isinstance(decision, Waiting) and decision.reason is Reason.NESTED_REPOSITORY
 
 
 def _resting(action: Action, observed: Observed) -> Waiting | None:

@@ -6,7 +6,7 @@ Every job has named by itself what it would do next; here those that must let ot
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from operator import itemgetter
@@ -29,30 +29,40 @@ from reconciler.planning.actions import (
 )
 from reconciler.planning.check_slots import check_slots
 from reconciler.planning.job import Job
-from reconciler.planning.jobs import by_base
 from reconciler.planning.machine_room import MachineRoom
 from reconciler.planning.queue_places import Lines
 from reconciler.planning.run_results import TOLD_OF_ITS_WORK
 from reconciler.planning.start_order import StartOrder
 
 _TAKES_A_SLOT = (StartAgent, StartReview)
-Decisions = dict[tuple[str, TaskId], tuple[Job, Decision]]
+Key = tuple[str, TaskId]
+Decisions = dict[Key, tuple[Job, Decision]]
 """What every job says, by manifest and task."""
 
 
-def admit(decisions: Decisions, desired: Desired, observed: Observed, paused: Collection[str] = ()) -> Lines:
+def admit(
+    decisions: Decisions,
+    begun: Mapping[str, Sequence[Key]],
+    desired: Desired,
+    observed: Observed,
+    paused: Collection[str] = (),
+) -> Lines:
     """Who of those that could go on may: one conflict repair and one landing per base, agents within the bounds.
 
-    Written into `decisions`; what the lines of the bases ask for beside that. `paused`: the manifests whose lines pause.
+    Written into `decisions`; what the lines of the bases ask for beside that. `begun`, by base: of the others nothing is to be
+    checked, mended or landed. `paused`: the manifests whose lines pause.
     """
     lines = Lines()
     _nothing_new(decisions, observed)
     _nothing_on_a_red_base(decisions, desired, observed)
     _nothing_on_an_old_base(decisions, observed)
-    for base, found in by_base(job for job, _ in decisions.values()).items():
-        begun = [job for job in found if not job.fresh]  # of the others nothing is to be checked, mended or landed
-        _one_repair(base, begun, decisions, desired)
-        _in_line(base, begun, {job.spec.name: job.spec for job in found}, decisions, desired, observed, paused, lines)
+    named = {spec.name: spec for spec in desired.epics}
+    with_jobs = {name: named[name] for name in dict.fromkeys([name for name, _ in decisions])}
+    for base in dict.fromkeys(spec.base for spec in with_jobs.values()):
+        found = [decisions[key][0] for key in begun.get(base, ())]
+        specs = {name: spec for name, spec in with_jobs.items() if spec.base == base}
+        _one_repair(base, found, decisions, desired)
+        _in_line(base, found, specs, decisions, desired, observed, paused, lines)
     _nothing_while_paused(decisions, paused)
     _within_slots(decisions, desired, observed, StartOrder(decisions, observed, lines))
     return lines
@@ -186,9 +196,9 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed, or
     # Jobs come most urgent first, and stay so. What is nearly done comes before what is begun.
     near: dict[str, tuple[list[Job], ...]] = {spec.name: ([], [], []) for spec in desired.epics}
     alone, acted_on = desired.alone, {spec.name for spec in desired.epics if desired.acts(spec.name)}
-    for job, decision in decisions.values():
-        if isinstance(decision, _TAKES_A_SLOT) and job.spec.name in acted_on and alone in (None, job.task.id):
-            near[job.spec.name][2 if job.fresh else _nearness(job, decision)].append(job)
+    for (name, task), (job, decision) in decisions.items():
+        if isinstance(decision, _TAKES_A_SLOT) and name in acted_on and alone in (None, task):
+            near[name][2 if job.fresh else _nearness(job, decision)].append(job)
     wishes: dict[str, list[Job]] = {}
     for name, queues in near.items():
         room_for = free[name] if everywhere is None else min(free[name], everywhere)
