@@ -36,6 +36,7 @@ from reconciler.model.observed import (
     Worktree,
     WorktreeFault,
 )
+from reconciler.model.observed.tasks import CLOSED
 from reconciler.model.ports import Ports
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
@@ -259,7 +260,8 @@ def _open(tasks: Graph | Unknown, before: frozenset[TaskId]) -> frozenset[TaskId
     """The tasks that are open; the very same as `before` where they are, so that nothing is looked for again."""
     if isinstance(tasks, Unknown):
         return frozenset()
-    found = frozenset(t.id for t in tasks.values() if not t.closed and (t.id in before or usable(t.id)))
+    left = [id for id, task in tasks.items() if task.status not in CLOSED]
+    found = frozenset([id for id in left if id in before or usable(id)])
     return before if found == before else found
 
 

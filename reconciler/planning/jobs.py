@@ -10,6 +10,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId, us_at
 from reconciler.model.observed import Candidate, Observed, Run, Standing, Task, Unknown, Upon
+from reconciler.model.observed.tasks import CLOSED
 from reconciler.planning import forge_checks, proofs
 from reconciler.planning.agent_gate import Gate, agent_gate, reviewer_gate
 from reconciler.planning.asked import asked_of, limited
@@ -57,29 +58,32 @@ def jobs(
     above = epic_tasks.epic.id if epic_tasks.epic else None
     # First: of thousands that are closed, few have to be put in order.
     begun = _begun(observed)
-    left = (
+    left = [
         t
-        for t in mine.values()
-        if not t.closed or (owned[t.id] == spec.name and (remote or begun is None or t.id in begun or left_over(t)))
-    )
+        for id, t in mine.items()
+        if t.status not in CLOSED
+        or (owned[id] == spec.name and (remote or begun is None or id in begun or left_over(t)))
+    ]
     # Of thousands most are as they were: what is done for each of them is a glance at these.
     blocked, deferred, recalled, name = index.blocked, index.below_deferred, recall.of(spec.name), spec.name
-    for task in sorted(left, key=order):
-        owner = None if (owner := owned[task.id]) == name else owner
+    left.sort(key=order)
+    for task in left:
+        id = task.id
+        owner = None if (owner := owned[id]) == name else owner
         # What is declared and not made yet is no dangling dependency, and what its agent closed has yet to land.
-        blocked_by = blocked.get(task.id, ())
+        blocked_by = blocked.get(id, ())
         if not blocked_by and task.blockers:
             blocked_by = tuple(
-                id for id in task.blockers if id in unmade or _has_yet_to_land(id, spec, observed, index)
+                on for on in task.blockers if on in unmade or _has_yet_to_land(on, spec, observed, index)
             )
-        epic = parents[0] if (task.parents or "." in task.id) and (parents := index.parents(task.id)) else above
-        put_off = deferred.get(task.id)
-        if (known := recalled.get(task.id)) and not put_off and not (spec.stack and blocked_by):
+        epic = parents[0] if (task.parents or "." in id) and (parents := index.parents(id)) else above
+        put_off = deferred.get(id)
+        if (known := recalled.get(id)) and not put_off and not (blocked_by and spec.stack):
             job = known[0]
             if (job.task is task and job.blocked_by == blocked_by) and (job.owned_by == owner and job.epic == epic):
                 yield job
                 continue
-        below = [id for id in blocked_by if stacks and owned.get(TaskId(id)) == spec.name]
+        below = [on for on in blocked_by if stacks and owned.get(TaskId(on)) == spec.name]
         upon = (
             _upon(task, observed, index.graph[TaskId(below[0])], made, green)
             if len(below) == len(blocked_by) == 1
@@ -100,7 +104,7 @@ def jobs(
             base_checks=there,
             retried_at=retried,
             outages=outages,
-            was_green=task.id in green,
+            was_green=id in green,
         )
 
 

@@ -209,18 +209,18 @@ def _within_slots(decisions: Decisions, desired: Desired, observed: Observed, or
     }
     room = MachineRoom(desired.epics, observed)
     for job in _in_turn(wishes, observed):
-        name = job.spec.name
+        name, task = job.spec.name, job.task.id
         if free[name] > 0 and (everywhere is None or everywhere > 0):
             spec = job.spec.placed(job.task.labels)
             if lacking := room.lacks(spec):
-                decisions[name, job.task.id] = job, lacking
+                decisions[name, task] = job, lacking
                 continue
             room.promise(spec)
             free[name] -= 1
             everywhere = None if everywhere is None else everywhere - 1
             continue
         word = mine[name] if free[name] < 1 else full
-        decisions[name, job.task.id] = job, (order.why(job) or word) if order.passed else word
+        decisions[name, task] = job, (order.why(job) or word) if order.passed else word
 
 
 def _nearness(job: Job, decision: Decision) -> int:
