@@ -5,7 +5,7 @@ Most tasks of a full tracker are such. A plan is the same with or without what i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Generic, TypeVar
 
 from msgspec import Struct, field
