@@ -10,8 +10,6 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from itertools import compress, count
-from operator import ne
 from typing import Any
 
 import msgspec
@@ -45,16 +43,12 @@ def parse(data: bytes, path: str, before: Sequence[Line] = ()) -> tuple[Line, ..
 
     Raises PermanentError, naming `path` and line, for what can't be read.
     """
-    raws = data.split(b"\n")
-    if not raws[-1]:
-        raws.pop()
-    # Of thousands of lines nearly all stand where they stood, counted from one of the ends: compared, not looked up.
-    olds = [line.raw for line in before]
-    head = _alike(raws, olds)
-    tail = _alike(raws[head:][::-1], olds[head:][::-1])
+    # Of thousands of lines nearly all stand where they stood, counted from one of the ends: compared in their place.
+    head, begin = _from_the_front(data, before)
+    tail, end = _from_the_back(data, before[head:], begin)
     known = {line.raw: line for line in before[head : len(before) - tail]}
     lines = [*before[:head]]
-    for number, raw in enumerate(raws[head : len(raws) - tail], head + 1):
+    for number, raw in enumerate(data[begin:end].split(b"\n"), head + 1):
         try:
             if raw.strip():
                 lines.append(known.get(raw) or _read(raw))
@@ -66,9 +60,27 @@ def parse(data: bytes, path: str, before: Sequence[Line] = ()) -> tuple[Line, ..
     return (*lines, *before[len(before) - tail :])
 
 
-def _alike(some: Sequence[bytes], others: Sequence[bytes]) -> int:
-    """How many of them, from the first on, are equal."""
-    return next(compress(count(), map(ne, some, others)), min(len(some), len(others)))
+def _from_the_front(data: bytes, before: Sequence[Line]) -> tuple[int, int]:
+    """With how many of these lines it begins, and where they end."""
+    at = 0
+    for n, line in enumerate(before):
+        end = at + len(line.raw)
+        if data[end : end + 1] != b"\n" or not data.startswith(line.raw, at):
+            return n, at
+        at = end + 1
+    return len(before), at
+
+
+def _from_the_back(data: bytes, before: Sequence[Line], begin: int) -> tuple[int, int]:
+    """With how many of these lines it ends, none of which begins before `begin`, and where they begin."""
+    at = len(data)
+    for n, line in enumerate(reversed(before)):
+        start = at - 1 - len(line.raw)
+        whole = start == begin or (start > begin and data[start - 1 : start] == b"\n")
+        if not whole or data[at - 1 : at] != b"\n" or not data.startswith(line.raw, start):
+            return n, at
+        at = start
+    return len(before), at
 
 
 def placed(lines: Iterable[Line]) -> tuple[Line, ...]:
