@@ -128,8 +128,12 @@ class Chains:
     def _gone_on(self, base: Sha) -> _Chain | None:
         """What is known of a base that is one of before, with what has landed on it from here."""
         before, node = self._named.get(base, (base, None))
-        line = self._lines.pop(before, None) if node else None
-        if line is None or node is None or not line.usable():
+        line = self._lines.get(before)
+        if line is None or node is None or not _stands_on(line.root, node):
+            return None
+        del self._lines[before]
+        if not line.usable():
+            line.folder.close()
             return None
         return replace(line, root=_landed(node, base))
 
@@ -182,6 +186,14 @@ def _tip(bench: MergeTree, node: _Grown) -> Sha:
         tip = each.tip = bench.commit(each.tree, *((tip, each.beside) if each.beside else (tip,)))
     assert tip
     return tip
+
+
+def _stands_on(root: _Grown, node: _Grown) -> bool:
+    """False for what landed already, or stands on what has since: where a base of before is asked for again, it is begun anew."""
+    at: _Grown | None = node
+    while at and at is not root:
+        at = at.on
+    return at is not None
 
 
 def _landed(node: _Grown, base: Sha) -> _Grown:

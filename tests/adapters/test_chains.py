@@ -59,9 +59,11 @@ def steps_of(repo: GitRepo, methods: tuple[MergeMethod, ...]) -> tuple[MergeStep
     return tuple(MergeStep(repo.head(f"agent/{task}"), method) for task, method in zip(TASKS, methods, strict=True))
 
 
-def order_of(repo: GitRepo, forge: LocalForge, base: Sha, steps: tuple[MergeStep, ...]) -> LandOrder:
+def order_of(
+    repo: GitRepo, forge: LocalForge, base: Sha, steps: tuple[MergeStep, ...], tasks: tuple[str, ...] = TASKS
+) -> LandOrder:
     orders = []
-    for task, step, made in zip(TASKS, steps, forge.fold(base, steps), strict=False):
+    for task, step, made in zip(tasks, steps, forge.fold(base, steps), strict=False):
         assert isinstance(made, Candidate)
         number = forge.open(TaskId(task), step.head, task, "")
         kept = {"expected": made, "base": "main", "method": step.method}
@@ -123,6 +125,24 @@ def test_a_base_that_others_moved_is_merged_into_anew(repo: GitRepo, forge: Loca
 
     assert forge.fold(moved, steps) == LocalForge(repo.seam()).fold(moved, steps)
     assert len(merges) - before == 4
+
+
+@METHODS
+def test_bases_of_before_that_are_asked_for_again_leave_the_newest_as_it_is(
+    repo: GitRepo, forge: LocalForge, methods: tuple[MergeMethod, ...]
+) -> None:
+    first, steps = repo.head("main"), steps_of(repo, methods)
+    forge.fold(first, steps)
+    second = forge.land(order_of(repo, forge, first, steps[:1]))
+    forge.fold(second, steps[1:3])
+    forge.fold(first, steps[:2])
+    third = forge.land(order_of(repo, forge, second, steps[1:2], TASKS[1:2]))
+    forge.fold(third, steps[2:3])
+
+    more = MergeStep(repo.branch("agent/x-5", {"five": "5\n"}, start=first), MergeMethod.SQUASH)
+    for base, wanted in ((second, steps[1:3]), (first, steps), (third, steps[2:3])):
+        found = forge.fold(base, (*wanted, more))
+        assert found == LocalForge(repo.seam()).fold(base, (*wanted, more))
 
 
 def test_where_somebody_swept_the_folder_away_it_is_merged_again(
