@@ -26,8 +26,11 @@ from worlds import (
 )
 
 from reconciler.cli.screen import Drawn, _changed, _rows, drawn, rows
+from reconciler.model.agent_kinds import AgentKind
+from reconciler.model.desired import Budget
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Unknown
+from reconciler.model.report import Fault, Report
 from reconciler.model.values import replace
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
@@ -168,6 +171,41 @@ def test_what_is_wrong_with_a_manifest_stands_above_its_tasks():
         "gone  ──────────────────────────────  0/0 closed",
         "  EpicNotFound: no task y is in the tracker",
     ]
+
+
+@pytest.mark.parametrize("height", [None, 24])
+def test_a_suspended_manifest_says_so_above_its_tasks_and_what_runs_is_shown_on(height):
+    _, observed = busy()
+    spec = an_epic(name="feature", epic=TaskId("x"), suspend=True)
+
+    found = shown((plan(wanted(spec), observed), observed), 120, height)
+    rows = {each[2:5]: each for each in found}
+
+    assert "  Suspended: nothing is done until 'reconcile resume feature'" in found
+    assert rows["x-7"].endswith("12m34s                attempt 2 is running")
+    assert rows["x-2"] == "· x-2   Do it", "said once"
+
+
+def test_what_agents_have_cost_and_a_budget_that_runs_low_stand_above_the_tasks():
+    used = a_run(agent="claude", exit={"code": 1}, report=Report(fault=Fault.FAILED, usd=9.0))
+    observed = seen(a_task(), runs={TaskId("x-1"): (used,)})
+    spec = an_epic(budget=Budget(usd=10), agent={"kind": AgentKind.CLAUDE})
+
+    found = shown((plan(wanted(spec), observed), observed), 80, 24)
+
+    assert found[1].endswith("0/1 closed · $9.00"), found[1]
+    assert found[2].startswith("  BudgetLow: $9.00 of $10.00 are spent"), found[2]
+
+
+def test_how_the_base_stands_is_said_where_it_is_printed_once():
+    status = document.status(*busy())
+    status["epics"][0]["base"] = {"name": "main", "green": "1" * 40, "commits": [{"sha": "1" * 40, "state": "green"}]}
+    once, live_view = (
+        [each.plain for each in live.picture(status, live.Size(width=80, height=height), NOW)] for height in (None, 24)
+    )
+
+    assert once[-1] == "Base  main is green at its tip 111111111111"
+    assert not any("green" in each for each in live_view)
 
 
 def test_nothing_recorded_is_said():

@@ -6,23 +6,25 @@ comes out is safe to print and no wider than asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
 from msgspec import Struct
-from rich.console import Console
 from rich.text import Text
 
 from reconciler.model.reasons import Awaits, Reason
+from reconciler.render import spend
 from reconciler.render.columns import GAP, RANKS, Columns
+from reconciler.render.fitting import cells, cut, noted, wrapped
 from reconciler.render.safe import line
 from reconciler.render.status import (
     NOTHING_RECORDED,
     Entry,
     alive,
     bar,
+    base_words,
     of_the_whole,
     quiet,
     section_of,
@@ -30,7 +32,7 @@ from reconciler.render.status import (
     trees,
     why,
 )
-from reconciler.render.words import counted, stamped
+from reconciler.render.words import counted, run_name, stamped
 
 LastLine = Callable[[str], str]
 
@@ -38,7 +40,6 @@ BAR_MIN, BAR_MAX = 6, 30
 NOTE_MAX = 2  # lines below the row of a task that needs a person
 RULE_MIN, HEADINGS_MIN, AIR_MIN = 10, 8, 16  # rows of a picture that has room for them
 SOON_S = 90
-_ANY = Console(color_system=None)  # wrapping wants one, and asks nothing of it
 
 
 class Size(Struct, frozen=True, kw_only=True):
@@ -83,9 +84,11 @@ class _Block:
             name.truncate(max(width - known.cell_len - GAP, 8), overflow="ellipsis")
             return Text.assemble(name, " " * GAP, known)
         merged = f" ({counts['merged']} merged)" if counts["merged"] != counts["closed"] else ""
+        used = spend.words(self.epic["spend"])
         words = [
             Text(f"{counts['closed']}/{counts['tasks']} closed"),
             Text(merged),
+            Text(f" · {used}" if used else ""),
             Text(f" · {counts['working']} running" if counts["working"] else "", "cyan"),
             Text(
                 f" · {counted(self.persons, 'needs attention', 'need attention')}" if self.persons else "", "bold red"
@@ -93,21 +96,22 @@ class _Block:
         ]
         name = Text(line(self.epic["name"]), "bold")
         # What must stay comes first and last; what is reported by the rows too goes where there is no room.
-        while len(words) > 2 and _cells(words) + GAP + min(name.cell_len, width // 2) > width:
+        while len(words) > 2 and cells(words) + GAP + min(name.cell_len, width // 2) > width:
             del words[1]
-        room = width - _cells(words) - 2 * GAP
+        room = width - cells(words) - 2 * GAP
         name.truncate(max(room - BAR_MIN, room // 2, 8), overflow="ellipsis")
-        cells = min(room - name.cell_len, BAR_MAX)
-        drawn = bar(counts, cells).append(" " * GAP) if cells >= BAR_MIN else Text()
+        long = min(room - name.cell_len, BAR_MAX)
+        drawn = bar(counts, long).append(" " * GAP) if long >= BAR_MIN else Text()
         return Text.assemble(name, " " * GAP, drawn, *words)
 
     def trouble(self, width: int) -> Iterator[Text]:
-        """What is wrong with the whole of it; where it has no open task, how it stands."""
+        """What is wrong with the whole of it, or keeps it from going on; where it has no open task, how it stands."""
         for word in telling(self.epic["conditions"]):
-            if word["type"] == "Degraded" or (word["type"] == "Converged" and not self.rows):
+            stands = word["type"] == "Converged" and (not self.rows or of_the_whole(word))
+            if stands or word["type"] in ("Degraded", "BudgetLow"):
                 style = "red" if word["type"] == "Degraded" else "green" if word["status"] == "True" else "yellow"
                 shown = Text.assemble((f"{word['reason']}: ", style), line(word["message"]))
-                yield from _noted(shown, width, GAP, NOTE_MAX)
+                yield from noted(shown, width, GAP, NOTE_MAX)
 
 
 def _rank(section: str, entry: Entry) -> int:
@@ -150,8 +154,8 @@ class Picture:
         for i, block in enumerate(self._blocks):
             found += [*(self._air if i else ()), *self._tops[i], *rows[i]]
             if self._size.height is None:
-                found += self._trees(block)
-        return [_cut(each, self._size.width) for each in [*found, *self._rest][: self._size.height]]
+                found += self._below(block)
+        return [cut(each, self._size.width) for each in [*found, *self._rest][: self._size.height]]
 
     def _busiest(self, blocks: Sequence[_Block]) -> Sequence[_Block]:
         """The manifests that there is room for: most of the rows are for tasks."""
@@ -171,9 +175,13 @@ class Picture:
             found[listing[0]].append(self._columns.headings())
         return found
 
-    def _trees(self, block: _Block) -> Iterator[Text]:
-        for row in trees(block.epic):
-            yield from _wrapped(Text("  ").join([*row.cells, row.note]), self._size.width)
+    def _below(self, block: _Block) -> Iterator[Text]:
+        """Where it is worked on, and how its base stands: not in a picture that is drawn again and again."""
+        below = [Text("  ").join([*row.cells, row.note]) for row in trees(block.epic)]
+        if base := base_words(block.epic["base"]):
+            below.append(Text.assemble(("Base", "bold"), f"  {line(base)}"))
+        for each in below:
+            yield from wrapped(each, self._size.width)
 
     def _has_room(self, rows: int) -> bool:
         return self._size.height is None or self._size.height >= rows
@@ -216,12 +224,13 @@ class Picture:
         first = self._columns.row(entry, section, moment.now, note if beside else instead)
         if beside:
             return [first]
-        return [first, *_noted(note, self._size.width, 2 * GAP, NOTE_MAX if bounded else None)]
+        return [first, *noted(note, self._size.width, 2 * GAP, NOTE_MAX if bounded else None)]
 
     def _note(self, entry: Entry, section: str, moment: _Moment) -> Text:
         """What is done for the task, what its agent says, or why it waits; nothing that its manifest has named already."""
         word = entry["waiting"]
-        if alive(entry) and "next" not in entry and (word is None or Reason.of(word["reason"]).awaits is Awaits.RUN):
+        runs_on = word is None or of_the_whole(word) or Reason.of(word["reason"]).awaits is Awaits.RUN
+        if alive(entry) and "next" not in entry and runs_on:
             # As of the look at the world: what was printed since is not known to be nothing.
             shown = Text(f"{node}  ", "cyan") if (node := _node(entry)) else Text()
             if still := quiet(entry, self._at):
@@ -232,6 +241,8 @@ class Picture:
                 return shown.append("" if entry["run"]["kind"] == "work" else f"{entry['run']['kind']}: ").append(value)
             # A check that is content says nothing: what it is about is more than an empty cell.
             message = line(word["message"]) if word else ""
+            if word and of_the_whole(word):  # that stands above the tasks
+                message = f"{run_name(entry['run'])} is {entry['run']['state']}"
             doing = Text(message.replace(f" on {node}", "") if node else message, "dim")
             return shown.append_text(self._columns.instead_of_note(entry) or doing)
         if word and of_the_whole(word) and "next" not in entry:
@@ -271,23 +282,3 @@ def _rule(at: datetime, size: Size) -> Text:
     if size.hint and len(f"{message}· {size.hint} ") <= size.width:
         message = f"{message}· {size.hint} "
     return Text(message + "─" * (size.width - len(message)), "dim")
-
-
-def _wrapped(note: Text, width: int) -> Iterable[Text]:
-    """The note in lines of at most `width` cells."""
-    return note.wrap(_ANY, width)
-
-
-def _noted(note: Text, width: int, indent: int, most: int | None) -> list[Text]:
-    """The note on lines of its own, at most so many."""
-    found = [Text(" " * indent).append_text(part) for part in _wrapped(note, max(width - indent, 1))]
-    return found if most is None or len(found) <= most else [*found[: most - 1], found[most - 1].append(" …")]
-
-
-def _cells(words: Iterable[Text]) -> int:
-    return sum(word.cell_len for word in words)
-
-
-def _cut(shown: Text, width: int) -> Text:
-    shown.truncate(width, overflow="ellipsis")
-    return shown
