@@ -15,7 +15,7 @@ from reconciler.model.values import replace
 from reconciler.planning import freeze
 from reconciler.planning.planner import plan
 from reconciler.planning.queue_places import LineState
-from reconciler.render import document
+from reconciler.render import document, safe
 from reconciler.render.status import base_words
 
 
@@ -203,6 +203,15 @@ def test_no_task_begins_on_a_base_that_is_red() -> None:
     epic = plan(worlds.wanted(), red_base()).epics[0]
     assert {word.reason for word in epic.waiting.values()} == {"CheckBroken"} and not epic.actions
     assert epic.degraded and "reconcile spawn" in epic.degraded.message
+
+
+def test_what_a_red_base_printed_leaves_room_for_what_to_do_about_it() -> None:
+    observed = red_base()
+    (run,) = next(iter(observed.checks.values()))
+    epic = plan(worlds.wanted(), replace(observed, printed={run.id: "usage " * 60 + "the end"})).epics[0]
+    assert epic.degraded and safe.line(epic.degraded.message) == epic.degraded.message, "it is shown whole"
+    assert "the end ('reconcile logs check/" in epic.degraded.message
+    assert "fix main or mergePolicy.checks ('reconcile spawn TASK'" in epic.degraded.message
 
 
 def test_on_a_red_base_a_task_begins_that_is_asked_for_by_name() -> None:

@@ -197,6 +197,16 @@ def test_what_agents_have_cost_and_a_budget_that_runs_low_stand_above_the_tasks(
     assert found[2].startswith("  BudgetLow: $9.00 of $10.00 are spent"), found[2]
 
 
+def test_what_is_wrong_with_a_manifest_is_said_in_full_where_it_is_printed_once():
+    observed = seen(a_task())
+    decided = plan(wanted(an_epic(invalid="a word " * 40 + "and what to do")), observed)
+
+    once, live_view = (shown((decided, observed), 60, height) for height in (None, 24))
+
+    assert any(each.endswith("and what to do") for each in once)
+    assert live_view[3].endswith("…") and "what to do" not in " ".join(live_view)
+
+
 def test_how_the_base_stands_is_said_where_it_is_printed_once():
     status = document.status(*busy())
     status["epics"][0]["base"] = {"name": "main", "green": "1" * 40, "commits": [{"sha": "1" * 40, "state": "green"}]}

@@ -292,9 +292,9 @@ Notes
   Mind the gap
 
 Runs
-  RUN                            STATE    ATTEMPT  STARTED BECAUSE  STARTED    TOOK   ENDED
-  work/x-3/1                     ended    1        Ready            2m00s ago  1m00s  exit status 0
-  check/e3e3e3e3e3e3-01709241/1  running           Ready            1m00s ago
+  RUN                            STATE    TRY  STARTED    BECAUSE  TOOK   ENDED
+  work/x-3/1                     ended    1    2m00s ago  Ready    1m00s  exit status 0
+  check/e3e3e3e3e3e3-01709241/1  running       1m00s ago  Ready
 
 Events
   2026-01-01 11:58:00  Waiting       Blocked: by x-1
@@ -302,6 +302,14 @@ Events
   2026-01-01 11:59:40  Noted         took_s=1.2
 """
     )
+
+
+def test_the_id_of_a_run_is_whole_on_a_usual_terminal():
+    decided, observed = busy()
+    shown = document.describe(TaskId("x-3"), decided, observed, [])
+    shown["runs"][-1] |= {"why": "ChecksPending", "state": "running on a-node"}
+
+    assert f"  {shown['runs'][-1]['id']}  " in printed(text.describe(shown), width=80)
 
 
 @pytest.mark.parametrize("fault", Fault)

@@ -14,6 +14,7 @@ from reconciler.planning.check_state import CheckState, could_not_run, state_of
 from reconciler.planning.proofs import base_checks, every_on, passes, retried_at
 
 SHOWN_MAX = 120
+LAST_WORDS_MAX = 80  # beside all that there is to do: the sentence is shown whole
 
 
 def broken(spec: EpicSpec, observed: Observed) -> str | None:
@@ -91,10 +92,13 @@ def _whose_fault(spec: EpicSpec, run: Run, printed: str) -> str:
     """What a check that failed on the base itself means for a task that is to land there. `printed`: its last words."""
     shown = "" if run.commit else f" ('reconcile logs {run.id}' shows it all)"
     printed = run.remark if run.commit else printed
+    if len(printed) > LAST_WORDS_MAX:
+        printed = f"…{printed[1 - LAST_WORDS_MAX :]}"
     message = (f": {printed}" if printed else "") + shown
+    fix = spec.base if run.commit else f"{spec.base} or mergePolicy.checks"
     return (
-        f"{spec.base} fails the checks on its own ({run_results.status(run)}){message}; only what passes them is merged, and no task begins: "
-        f"fix {spec.base} ('reconcile spawn' starts a task that does so); where the cause was elsewhere, then 'reconcile retry {run.task}'"
+        f"{spec.base} fails the checks on its own ({run_results.status(run)}){message}; only what passes them is merged, and no task "
+        f"begins: fix {fix} ('reconcile spawn TASK' starts a task that does so); if the cause was elsewhere: 'reconcile retry {run.task}'"
     )
 
 

@@ -104,14 +104,17 @@ class _Block:
         drawn = bar(counts, long).append(" " * GAP) if long >= BAR_MIN else Text()
         return Text.assemble(name, " " * GAP, drawn, *words)
 
-    def trouble(self, width: int) -> Iterator[Text]:
-        """What is wrong with the whole of it, or keeps it from going on; where it has no open task, how it stands."""
+    def trouble(self, width: int, most: int | None) -> Iterator[Text]:
+        """What is wrong with the whole of it, or keeps it from going on; where it has no open task, how it stands.
+
+        Each in at most so many lines.
+        """
         for word in telling(self.epic["conditions"]):
             stands = word["type"] == "Converged" and (not self.rows or of_the_whole(word))
             if stands or word["type"] in ("Degraded", "BudgetLow"):
                 style = "red" if word["type"] == "Degraded" else "green" if word["status"] == "True" else "yellow"
                 shown = Text.assemble((f"{word['reason']}: ", style), line(word["message"]))
-                yield from noted(shown, width, GAP, NOTE_MAX)
+                yield from noted(shown, width, GAP, most)
 
 
 def _rank(section: str, entry: Entry) -> int:
@@ -167,8 +170,8 @@ class Picture:
         return [block for block in blocks if block in best]
 
     def _above_the_rows(self) -> list[list[Text]]:
-        width = self._size.width
-        found = [[block.heading(width), *block.trouble(width)] for block in self._blocks]
+        width, most = self._size.width, NOTE_MAX if self._size.height is not None else None
+        found = [[block.heading(width), *block.trouble(width, most)] for block in self._blocks]
         listing = [i for i, block in enumerate(self._blocks) if block.rows]
         # Where titles have no column, those of tasks that wait stand in that of phases.
         if listing and self._has_room(HEADINGS_MIN) and "title" in self._columns.widths:

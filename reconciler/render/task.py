@@ -91,11 +91,11 @@ def _texts(document: dict[str, Any]) -> Iterator[RenderableType]:
 def _runs(document: dict[str, Any], now: datetime) -> Iterator[RenderableType]:
     if document["runs"]:
         yield Text("\nRuns", "bold")
-        yield Rows(rows=[_RUN, *(_run(run, now) for run in document["runs"])], yields=0)
+        yield Rows(rows=[_RUN, *(_run(run, now) for run in document["runs"])], yields=4)  # an id is there to be typed
 
 
 _RUN = Row(
-    cells=tuple(Text(name, "dim") for name in ("RUN", "STATE", "ATTEMPT", "STARTED BECAUSE", "STARTED", "TOOK")),
+    cells=tuple(Text(name, "dim") for name in ("RUN", "STATE", "TRY", "STARTED", "BECAUSE", "TOOK")),
     note=Text("ENDED", "dim"),
 )
 
@@ -106,8 +106,8 @@ def _run(run: dict[str, Any], now: datetime) -> Row:
         line(run["id"]),
         run["state"] + (f" on {line(node)}" if (node := run.get("where", "").partition(":")[2]) else ""),
         str(run["attempt"] or ""),
+        f"{span((now - started).total_seconds())} ago" if started else "never",
         line(run["why"]),
-        f"{span((now - started).total_seconds())} ago" if started else "never started",
         span((ended - started).total_seconds()) if started and ended else "",
     )
     note = ending(run["exit"], run["report"]) or line(run.get("said") or "")
