@@ -167,9 +167,9 @@ def test_what_needs_a_person_is_said_in_full():
 def test_what_is_wrong_with_a_manifest_stands_above_its_tasks():
     decided = plan(wanted(an_epic(name="gone", epic=TaskId("y"))), seen())
 
-    assert shown((decided, seen()), 60, 24)[1:] == [
+    assert shown((decided, seen()), 80, 24)[1:] == [
         "gone  ──────────────────────────────  0/0 closed",
-        "  EpicNotFound: no task y is in the tracker",
+        "  EpicNotFound: no task y is in the tracker: see 'reconcile task list'",
     ]
 
 

@@ -906,6 +906,19 @@ def test_no_hint_says_to_write_what_is_as_wrong(refused):
     assert "got true" in said and "got 0" in said and "hint" not in said
 
 
+@pytest.mark.parametrize("line", ["notify: me@x.org", "tasks: write it"])
+def test_text_is_no_list_of_what_is_not_text(refused, line):
+    said = refused(with_spec(line))
+
+    assert "expected a list of items that are each a mapping" in said and "did you mean" not in said
+
+
+def test_what_a_mapping_holds_is_named(refused):
+    said = refused(with_spec("mergePolicy: {queue: {scopes: [src]}}"))
+
+    assert "scopes: expected a mapping of names to lists of strings, got a list" in said
+
+
 def test_a_command_line_where_its_words_are_wanted_is_shown_as_those(refused):
     said = refused(HEAD + "  agent: claude\n  notify: [{on: [Degraded], run: 'notify-send hi'}]\n")
 

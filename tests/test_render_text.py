@@ -128,7 +128,7 @@ feature-x
   protected  justfile, Makefile, .ci/**, .github/**, .claude/**
 
 gone
-  !  EpicNotFound: no task y is in the tracker
+  !  EpicNotFound: no task y is in the tracker: see 'reconcile task list'
 
 1 action, 14 waiting; run 'reconcile apply' to do this
 """
@@ -193,7 +193,7 @@ Blocked (9)
 Worktrees (5 in ../worktrees)  x-2, x-3, x-4, x-7, x-8
 
 gone  ────────────────────  0/0 closed
-  Degraded (EpicNotFound)  no task y is in the tracker
+  Degraded (EpicNotFound)  no task y is in the tracker: see 'reconcile task list'
 
 """
     )
@@ -247,7 +247,9 @@ Blocked (9)
 Worktrees (5 in ../worktrees)  x-2, x-3, x-4, x-7, x-8
 
 gone  ────────────────────  0/0 closed
-  Degraded (EpicNotFound)  no task y is in the tracker
+  Degraded (EpicNotFound)
+                           no task y is in the tracker: see
+                           'reconcile task list'
 
 """
     )

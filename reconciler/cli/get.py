@@ -55,12 +55,12 @@ def get_command() -> None:
     """List resources of a kind, or one of them by name."""
 
 
-@get_command.command("tasks")
+@get_command.command("tasks", short_help="List the tasks of every applied manifest.")
 @click.argument("task", required=False)
 @common
 @looking
 def tasks(task: str | None, out: Output) -> int:
-    """List the tasks of every recorded manifest, and those of none that were begun; 'reconcile task list' has all."""
+    """List the tasks of every applied manifest, and those of none that were begun; 'reconcile task list' has all."""
     site = here()
     tick = LoopSession(site=site, out=out).look()
     rows = list(entries(tick, unmanaged(site, tick, out)).values())
@@ -68,7 +68,7 @@ def tasks(task: str | None, out: Output) -> int:
     return found.answer_for(out, task, _of(site, task, found.rows, out))
 
 
-@get_command.command("runs")
+@get_command.command("runs", short_help="List the runs of agents, reviews and checks.")
 @click.argument("task", required=False, metavar="[TASK|RUN]")
 @common
 @looking
@@ -81,7 +81,7 @@ def runs(task: str | None, out: Output) -> int:
     return found.answer_for(out, task, _of(site, task, rows, out))
 
 
-@get_command.command("worktrees")
+@get_command.command("worktrees", short_help="List the worktrees of tasks, reviews and checks.")
 @click.argument("task", required=False)
 @common
 @looking
@@ -120,7 +120,7 @@ def prs(pr: str | None, out: Output) -> int:
     return found.answer_for(out, pr, mine or _of(site, pr, found.rows, out))
 
 
-@get_command.command("queue")
+@get_command.command("queue", short_help="List what is in line to be merged, and why it waits.")
 @click.argument("task", required=False)
 @common
 @looking
@@ -171,7 +171,7 @@ def events(task: str | None, of: str | None, since: float | None, most: int | No
 @common
 @looking
 def manifests(name: str | None, out: Output) -> int:
-    """List the recorded manifests, and how they stand."""
+    """List the applied manifests, and how they stand."""
     site = here()
     read = site.recorded.load()
     tick = LoopSession(site=site, out=out, load=lambda: Desired(epics=read.epics)).look()

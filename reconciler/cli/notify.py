@@ -23,7 +23,7 @@ def notify_command() -> None:
     """Notifications, as 'notify' in a manifest asks for them. The watch sends them."""
 
 
-@notify_command.command("test")
+@notify_command.command("test", short_help="Send a test message to every recipient.")
 @click.argument("name", required=False)
 @common
 def test_command(name: str | None, out: Output) -> int:

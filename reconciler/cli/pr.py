@@ -56,7 +56,7 @@ def list_pulls(everything: bool, out: Output) -> int:
     return replace(found, rows=wanted, what="pull requests" if everything else "open pull requests").answer(out)
 
 
-@pr_command.command("show")
+@pr_command.command("show", short_help="Show one PR, and why it is not merged yet.")
 @click.argument("pr")
 @common
 @looking
@@ -80,7 +80,7 @@ def show(pr: str, out: Output) -> int:
     return EXIT_NEEDS_PERSON if silent else 0
 
 
-@pr_command.command("diff")
+@pr_command.command("diff", short_help="Print the diff of one PR.")
 @click.argument("pr")
 @common
 @looking

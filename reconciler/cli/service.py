@@ -59,7 +59,7 @@ def install_command(only_print: bool, metrics: str | None, out: Output) -> int:
     )
 
 
-@service_command.command("status")
+@service_command.command("status", short_help="Show whether the service is installed and runs.")
 @common
 @looking
 def status_command(out: Output) -> int:

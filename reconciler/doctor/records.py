@@ -107,11 +107,11 @@ def _manifests(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     yield from clashing
     suspended = [spec.name for spec in scene.epics if spec.suspend]
     if suspended:
-        message, hint = "suspended: nothing is done", "to go on: write 'suspend: false' and apply"
+        message, hint = "suspended: nothing is done", f"to go on: reconcile resume {suspended[0]}"
         yield Diagnosis(name="manifests", state=State.WARNING, found=named(suspended), message=message, hint=hint)
     if not (found.problems or moved or suspended or clashing):
         names = named(spec.name for spec in found.epics)
-        yield Diagnosis(name="manifests", found=names or "none recorded")
+        yield Diagnosis(name="manifests", found=names or "none applied")
 
 
 def _clashes(scene: Scene, site: Site) -> list[Diagnosis]:

@@ -15,7 +15,7 @@ from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, shown
 from reconciler.manifest.model import KINDS
 from reconciler.manifest.scalars import plain, quoted
 from reconciler.manifest.schema import every, explain, schema
-from reconciler.manifest.wording import PATTERNS, allowed, alternatives, node_at
+from reconciler.manifest.wording import PATTERNS, allowed, alternatives, node_at, resolved
 from reconciler.manifest.yaml_text import Document
 from reconciler.model.errors import UsageError
 from reconciler.model.values import replace
@@ -136,7 +136,8 @@ def _bad_value(document: Document, kind: str, path: FieldPath) -> Finding:
     hint = did_you_mean(value, choices) if isinstance(value, str) else None
     if path[-1] == "priority":
         hint = _URGENCY
-    quotes = next((hint for form in forms if (hint := _quotes(value, form))), hint)
+    mappings = any(resolved(schema(kind), form.get("items", {})).get("type") == "object" for form in forms)
+    quotes = next((hint for form in forms if (hint := _quotes(value, form, mappings=mappings))), hint)
     words_wanted = path[-1] in ("argv", "run") and isinstance(value, str)
     return _at(document, path, path, what, _as_words(value) if words_wanted else quotes)
 
@@ -149,8 +150,11 @@ def _as_words(command: str) -> str | None:
         return None
 
 
-def _quotes(value: Any, form: dict[str, Any]) -> str | None:
-    """The hint where only the quotes are wrong: text that was meant to be a number, or the other way round."""
+def _quotes(value: Any, form: dict[str, Any], *, mappings: bool = False) -> str | None:
+    """The hint where only the quotes are wrong: text that was meant to be a number, or the other way round.
+
+    `mappings`: a list has those, so that text by itself is none of its items.
+    """
     choices = form.get("enum") or ([form["const"]] if "const" in form else None)
     if choices and _spelt(value) not in choices:
         return None  # quoted, it would be as wrong
@@ -161,7 +165,7 @@ def _quotes(value: Any, form: dict[str, Any]) -> str | None:
             return f"write {quoted(_spelt(value))} for a string"
         case "array", dict():
             return _ITEMS
-        case "array", str() | int() | float() if not isinstance(value, bool):
+        case "array", str() | int() | float() if not isinstance(value, bool) and not mappings:
             return f"did you mean [{quoted(value) if isinstance(value, str) else _spelt(value)}]?"
         case "string", str() if form.get("pattern") in _DURATIONS and (span := _SPAN.fullmatch(value.strip().lower())):
             count, unit = int(span[1]), span[2][0]

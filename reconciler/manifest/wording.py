@@ -96,7 +96,8 @@ def _allowed(schema: Schema, node: Schema) -> str:
         case {"type": "object", "properties": fields}:
             return f"a mapping with {', '.join(fields)}"
         case {"type": "object"}:
-            return "a mapping of names to strings"
+            (each,) = node.get("patternProperties", {"": {}}).values()
+            return f"a mapping of names to {'lists of ' * (each.get('type') == 'array')}strings"
         case {"pattern": pattern, "maxLength": most}:
             return f"{_MEANING[pattern][0]} of at most {most} characters"
         case {"pattern": pattern}:

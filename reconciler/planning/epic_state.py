@@ -112,7 +112,7 @@ def held(epic_tasks: EpicTasks, observed: Observed) -> Waiting | None:
     if epic_tasks.clash:
         return Waiting(Reason.EPIC_IS_WORK, epic_tasks.clash.message)
     if spec.epic and epic_tasks.epic is None:
-        return Waiting(Reason.EPIC_NOT_FOUND, f"no task {spec.epic} is in the tracker")
+        return Waiting(Reason.EPIC_NOT_FOUND, f"no task {spec.epic} is in the tracker: see 'reconcile task list'")
     if epic_tasks.epic and not epic_tasks.epic.closed and not epic_tasks.members and not spec.tasks:
         return Waiting(Reason.EPIC_EMPTY, f"{epic_tasks.epic.id} has no tasks")
     if isinstance(base := observed.bases.get(spec.base), Unknown):

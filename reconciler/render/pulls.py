@@ -146,9 +146,7 @@ def _why(document: Document) -> str:
         return f"{line(word['message'])}  ({word['reason']})"
     if document["unknown"]:
         return f"not known: {', '.join(silent['source'] for silent in document['unknown'])} did not answer"
-    return (
-        "no recorded manifest holds its task" if document["manifest"] is None else "nothing keeps it from being merged"
-    )
+    return "no applied manifest has its task" if document["manifest"] is None else "nothing keeps it from being merged"
 
 
 def _time(at: str | None) -> str:

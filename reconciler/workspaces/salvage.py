@@ -136,7 +136,10 @@ class Salvages:
         saved = (kept.salvage for prefix in (SALVAGE_REFS, DROPPED_REFS) for kept in self._kept(f"{prefix}{task}/"))
         newest = max(saved, key=lambda s: s.n, default=None)
         if newest is None:
+            there = self._at(f"refs/heads/{branch_of(task)}")
             hint = f"what was committed is on its branch: git log {branch_of(task)}"
+            if not there:
+                hint = f"its branch is gone as well; 'reconcile describe {task}' shows what became of it"
             raise PermanentError(f"{task}: nothing was saved", hint=hint)
         for branch in (branch_of(task), BranchName(f"restored/{task}-{newest.n}")):
             if self._branch(branch, newest.commit):

@@ -599,9 +599,16 @@ def test_nothing_is_overwritten_to_bring_work_back(repo, spaces, root, work):
     assert repo.head("restored/x-1-1") == repo.head("main")
 
 
-def test_nothing_saved_is_said(spaces):
-    with pytest.raises(PermanentError, match="nothing was saved"):
+def test_nothing_saved_is_said_with_a_hint_that_works(repo, spaces, work):
+    with pytest.raises(PermanentError, match="nothing was saved") as caught:
         spaces.restore(TASK)
+    assert caught.value.hint == "what was committed is on its branch: git log agent/x-1"
+
+    repo.git("worktree", "remove", "-f", "-f", str(work))
+    repo.git("branch", "-D", "agent/x-1")
+    with pytest.raises(PermanentError, match="nothing was saved") as caught:
+        spaces.restore(TASK)
+    assert caught.value.hint == "its branch is gone as well; 'reconcile describe x-1' shows what became of it"
 
 
 def test_saved_work_is_dropped_only_where_it_still_is_that_work(repo, spaces, root, work):

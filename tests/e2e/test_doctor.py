@@ -545,6 +545,7 @@ def test_a_suspended_manifest_is_told(place: Patient) -> None:
     found = place.says("manifests")
 
     assert found.state is WARNING and (found.found, found.message) == ("work", "suspended: nothing is done")
+    assert found.hint == "to go on: reconcile resume work"
 
 
 def test_a_repository_that_was_moved_is_told(place: Patient) -> None:

@@ -489,7 +489,7 @@ def test_a_pull_request_of_no_manifest_says_so(damaged: Inside) -> None:
     shown = damaged.json("pr", "show", "1")
 
     assert shown["manifest"] is None and len(shown["commits"]) == 2
-    assert "no recorded manifest holds its task" in damaged.reconcile("pr", "show", "1")
+    assert "no applied manifest has its task" in damaged.reconcile("pr", "show", "1")
 
 
 def test_what_a_silent_source_would_say_about_a_pull_request_is_not_made_up(damaged: Inside) -> None:

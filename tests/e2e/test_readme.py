@@ -74,6 +74,19 @@ def test_every_command_and_option_of_a_page_exists(page: Path) -> None:
         assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest)) <= known, (name, rest)
 
 
+def test_in_the_list_of_a_group_every_command_is_described_in_whole_words() -> None:
+    groups = [each for name in COMMANDS if (each := program.get_command(click.Context(program), name))]
+    cut = [
+        f"{group.name} {name}"
+        for group in groups
+        if isinstance(group, click.Group)
+        for name, command in group.commands.items()
+        if command.get_short_help_str(80 - len(f"  {name:11}")).endswith("...")
+    ]
+
+    assert not cut
+
+
 def _below(command: click.Command) -> list[click.Command]:
     inside = command.commands.values() if isinstance(command, click.Group) else ()
     return [command, *(each for one in inside for each in _below(one))]
