@@ -96,6 +96,7 @@ def test_a_path_that_leads_nowhere_is_answered_with_the_one_that_was_meant(asked
         ("spec.agent", "mapping or text"),
         ("spec.agent.argv", "list of text"),
         ("spec.agent.env", "mapping to text"),
+        ("spec.mergePolicy.queue.scopes", "mapping to list of text"),
         ("spec.agent.timeout", "duration"),
         ("spec.agent.stuckAfter", "duration"),
         ("spec.mergePolicy.method", "squash|merge|rebase"),

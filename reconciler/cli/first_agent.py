@@ -9,16 +9,25 @@ from collections.abc import Iterator, Mapping
 from reconciler.cli.found import agents
 from reconciler.model.agent_kinds import AgentKind
 
+ANY_AGENT = """\
+agent:                  # or 'agent: claude'; see 'reconcile explain agents'
+  kind: command
+  # Put your agent here. It works in the current directory, commits on its
+  # branch and exits with 0. {prompt_file} is the file with its task, and all
+  # that is known about it.
+  argv: [put-your-agent-here, "{prompt_file}"]
+  timeout: 2h"""
+
 
 def found(environ: Mapping[str, str]) -> AgentKind | None:
     """The agent that a first manifest names; None where no program of one is here."""
     return next(iter(agents(environ.get("PATH", ""))), None)
 
 
-def first_agent(environ: Mapping[str, str], otherwise: str) -> str:
-    """The lines of `spec` that say which agent works and what it may cost; where none is here, `otherwise`."""
+def first_agent(environ: Mapping[str, str]) -> str:
+    """The lines of `spec` that say which agent works and what it may cost; where none is here, a place to put one."""
     kinds = agents(environ.get("PATH", ""))
-    return textwrap.indent("\n".join(_lines(kinds, environ)) if kinds else otherwise, "  ")
+    return textwrap.indent("\n".join(_lines(kinds, environ)) if kinds else ANY_AGENT, "  ")
 
 
 def _lines(kinds: list[AgentKind], environ: Mapping[str, str]) -> Iterator[str]:

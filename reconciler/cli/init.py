@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -21,9 +22,9 @@ from reconciler.render import safe
 from reconciler.wiring import Site
 
 TEMPLATE = """\
-# What you want: the loop compares this with what it sees and brings the two together.
-#   reconcile diff  -f {file}               what would be done, and why
-#   reconcile apply -f {file}               record it and begin
+# What you want. reconcile compares it with what is there, and does the rest.
+#   reconcile diff  -f {file}    what would be done, and why
+#   reconcile apply -f {file}    record it and begin
 #   reconcile watch --until-done{pad}keep going until everything is merged
 apiVersion: reconcile/v1
 kind: Epic
@@ -36,7 +37,7 @@ spec:
 {agent}
   mergePolicy:
     checks: {checks}
-    review: none        # agent: another agent reads it first; human: a person does; or {{low: none, normal: agent, high: human}}
+    review: none  # or agent, human, {{low: none, normal: agent, high: human}}
 """
 
 TASKS = """\
@@ -51,15 +52,6 @@ TASKS = """\
       dependsOn: [first]"""
 EPICS_MAX = 10
 TITLE_MAX = 60
-
-
-ANY_AGENT = """\
-agent:
-  kind: command
-  # Any program: it works in the current directory, commits on its branch and ends with 0.
-  # The task and all that is known about it are in the file that $RECONCILE_PROMPT names.
-  argv: [/bin/sh, -c, "echo replace me with your agent; exit 1"]
-  timeout: 2h"""
 
 
 @click.command("init")
@@ -93,19 +85,20 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
         work=_work(site, out),
         forge=_forge(site, base),
         file=file,
-        pad=" " * max(1, len(f"apply -f {file}               ") - len("watch --until-done")),
+        pad=" " * max(1, len(f"apply -f {file}    ") - len("watch --until-done")),
         name=_name(located.main),
         base=json.dumps(base),
-        agent=first_agent.first_agent(environ, ANY_AGENT),
-        checks=json.dumps(found)
-        + ("" if found else "          # for example: [make test]; run on the merged tree before it lands"),
+        agent=first_agent.first_agent(environ),
+        checks=json.dumps(found) + ("" if found else "    # such as [make test]; run on the merged tree"),
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, "utf-8")
-    what = f"checks: {', '.join(found)}" if found else "no check was found: say what must pass under mergePolicy.checks"
+    what = f"checks: {', '.join(found)}" if found else "no check was found"
     kind = first_agent.found(environ)
     what = f"agent: {kind}; {what}" if kind else what
-    return _said(out, [f"wrote {file}; {what}"], _next(file, base, what, "tasks" if kind else "tasks and which agent"))
+    to_edit = (("tasks", TASKS in text), ("agent", not kind), ("mergePolicy.checks", not found))
+    left = [name for name, is_left in to_edit if is_left]
+    return _said(out, [f"wrote {file}; {what}"], _next(file, base, what, left))
 
 
 def _forge(site: Site, base: str) -> str:
@@ -139,8 +132,10 @@ def _said(out: Output, done: list[str], text: str) -> int:
     return 0
 
 
-def _next(file: Path, base: str, found: str, left: str) -> str:
-    return f"wrote {file} (base {base}; {found})\nsay in it which {left}, then: reconcile diff -f {file}"
+def _next(file: Path, base: str, found: str, left: Sequence[str]) -> str:
+    *some, last = left or ("",)
+    then = f"edit its {' and '.join(filter(None, (', '.join(some), last)))}, then" if left else "next"
+    return f"wrote {file} (base {base}; {found})\n{then}:\n  reconcile diff -f {file}"
 
 
 def _name(main: Path) -> str:

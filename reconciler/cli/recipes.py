@@ -38,13 +38,6 @@ spec:
     review: none        # human: a person approves every pull request first
   # forge: local        # land in this repository although its remote is on a server
 """
-ANY_AGENT = """\
-agent:
-  kind: command
-  # Put your agent here. It works in the current directory, commits on its branch and ends with 0.
-  # The task and all that is known about it are in the file that {prompt_file} stands for.
-  argv: [put-your-agent-here, "{prompt_file}"]
-  timeout: 2h"""
 _IMPORTED = re.compile(rf"^\s*import\??\s+(['\"])(\./)?{re.escape(RECIPES)}\1", re.MULTILINE)
 
 
@@ -80,7 +73,7 @@ def _imported(top: Path) -> Iterator[str]:
 def _settings(located: Located, environ: Mapping[str, str]) -> str:
     return SETTINGS.format(
         base=json.dumps(located.default_base or "main"),
-        agent=first_agent(environ, ANY_AGENT),
+        agent=first_agent(environ),
         checks=json.dumps(list(checks(located.main))),
     )
 

@@ -171,7 +171,8 @@ def _form(whole: Schema, node: Schema) -> str:
         case {"type": "object", "properties": _}:
             return "mapping"
         case {"type": "object"}:
-            return "mapping to text"
+            (each,) = node.get("patternProperties", {"": {}}).values()
+            return f"mapping to {_form(whole, each)}"
         case {"type": "integer" | "number" | "boolean" as word}:
             return str(word)
         case {"pattern": pattern} if pattern in DURATIONS:

@@ -33,7 +33,7 @@ Gate = tuple[Reason, str, datetime | None]
 def agent_gate(spec: EpicSpec, observed: Observed, *, here: bool = True) -> Gate | None:
     """Why no agent of this manifest may start at all. `here`: on this machine; what others lack is not known."""
     if here and (missing := observed.agents_missing.get(spec.name)):
-        return Reason.AGENT_UNAVAILABLE, missing, None
+        return Reason.AGENT_UNAVAILABLE, f"{missing}: see 'reconcile doctor'", None
     bounded = spec.budget.usd is not None or spec.budget.tokens is not None
     if bounded and (words := used_up(spec.budget, spend_of(spec, observed))):
         return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
@@ -68,7 +68,7 @@ def reviewer_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
 
 def no_reviewer(missing: str) -> str:
     """That no reviewer of a manifest can start, for want of its program."""
-    return f"the reviewer can't start: {missing}"
+    return f"the reviewer can't start: {missing}: see 'reconcile doctor'"
 
 
 def _shares(spec: EpicSpec) -> bool:

@@ -52,7 +52,7 @@ def _facts(document: Field) -> Iterator[RenderableType]:
     shown = (Text(f"{name}: {_value(example)}") for example in document["examples"])
     yield Rows(rows=[Row(cells=(Text(),), note=example) for example in shown], yields=0)
     if not document["fields"] and document.get("recorded"):
-        yield Text("\nRecorded here", "bold")
+        yield Text("\nApplied here", "bold")
         found = document["recorded"].items()
         yield Rows(
             rows=[Row(cells=(Text(name, "cyan"),), note=Text(block(_value(value)))) for name, value in found], yields=0

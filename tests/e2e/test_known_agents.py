@@ -60,7 +60,13 @@ def test_a_first_manifest_names_the_first_agent_that_is_here(tmp_path: Path, arg
 
 
 def test_without_an_agent_a_first_manifest_has_a_place_for_one(tmp_path: Path) -> None:
-    assert Machine(tmp_path).begun()["agent"]["kind"] == "command"
+    place = Machine(tmp_path)
+
+    assert place.begun()["agent"]["kind"] == "command"
+
+    place.reconcile("apply", "-f", "epic.yaml")
+    assert "the program 'put-your-agent-here' is not on the agent's PATH" in place.degraded()["message"]
+    assert place.json("get", "runs") == [], "nothing is started that is no agent"
 
 
 def test_where_no_forge_can_be_found_out_a_first_manifest_says_which(tmp_path: Path) -> None:
@@ -99,7 +105,7 @@ def test_a_profile_that_ships_is_enough_and_a_program_that_is_not_there_starts_n
 
     assert decided["degraded"] == {
         "reason": "AgentUnavailable",
-        "message": f"the program '{kind}' is not on the agent's PATH",
+        "message": f"the program '{kind}' is not on the agent's PATH: see 'reconcile doctor'",
     }
 
 
