@@ -303,6 +303,28 @@ def test_a_usual_terminal_shows_what_every_task_is_about(width):
     assert all(len(each) <= width for each in found)
 
 
+def test_where_it_is_printed_once_no_room_is_left_to_what_nobody_has():
+    observed = seen(a_task("project-u0cr37", title="Write the lexer, and its tests too"))
+    decided = plan(wanted(), observed), observed
+
+    once, live_view = (shown(decided, 80, height) for height in (None, 24))
+
+    assert once[1:3] == [
+        "  TASK            TITLE",
+        "○ project-u0cr37  Write the lexer, and its tests too",
+    ]
+    assert once[3] == "    next: start agent (attempt 1)"
+    assert "AGE     PULL REQUEST" in live_view[2], "there it may come to be used"
+
+
+def test_titles_that_a_few_cells_make_whole_are_whole_on_a_usual_terminal():
+    observed = seen(*(a_task(f"numbers-{i:06}", title=f"Add the number {i}") for i in range(10, 20)))
+
+    for height in (None, 24):
+        found = shown((plan(wanted(), observed), observed), 80, height)
+        assert sum("Add the number 1" in each for each in found) == 10, found
+
+
 def test_headings_stand_only_above_what_they_name():
     assert any("TITLE" in line for line in shown(busy(), 80, 24))
     assert not any("PHASE" in line for line in shown(busy(), 60, 24)), "titles of what waits stand there"

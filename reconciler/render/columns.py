@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
@@ -19,6 +20,7 @@ _NARROW, _WIDE = 72, 100
 NOTE_MIN = 24
 _WIDTHS = {"age": 6, "phase": 10, "pull": 12, "attempt": 3}
 _TITLE_MIN, _TITLE_MAX = 16, 36
+_FEW = 4
 
 RANKS = ("progress", "person", "pulls", "timer", "ready", "blocked", "left")
 _LOOKS = {
@@ -32,6 +34,13 @@ _LOOKS = {
 }
 _HEADINGS = {"task": "TASK", "title": "TITLE", "phase": "PHASE", "attempt": "TRY", "age": "AGE", "pull": "PULL REQUEST"}
 
+_IN_USE: Mapping[str, Callable[[Entry], Any]] = {
+    "age": alive,
+    "phase": lambda entry: entry["phase"],
+    "pull": lambda entry: entry["pullRequest"] and entry["pullRequest"]["state"] == "open",
+    "attempt": lambda entry: entry["run"] and entry["run"]["kind"] == "work",
+}
+
 
 class Columns(Struct, frozen=True, kw_only=True):
     """Which columns there is room for, how wide each is, and what is left for the last one.
@@ -43,7 +52,8 @@ class Columns(Struct, frozen=True, kw_only=True):
     rest: int
 
     @classmethod
-    def fitting(cls, entries: Sequence[Entry], width: int) -> Columns:
+    def fitting(cls, entries: Sequence[Entry], width: int, *, once: bool = False) -> Columns:
+        """`once`: it is not drawn again, so a column that is empty for now leaves its room to the others."""
         longest = max((cell_len(line(entry["id"])) for entry in entries), default=0)
         task = min(max(longest, len(_HEADINGS["task"])), max(width // 3, 8))
         found, left = {"task": task}, width - GAP - task - GAP
@@ -52,12 +62,18 @@ class Columns(Struct, frozen=True, kw_only=True):
         if narrow:
             found["title"], left = _TITLE_MIN, left - _TITLE_MIN - GAP
         for name in ("age", "pull", "attempt", "phase") if narrow else ("age", "phase", "pull", "attempt"):
+            if once and (not any(map(_IN_USE[name], entries)) or (narrow and name == "phase")):
+                continue
             if left - _WIDTHS[name] - GAP < _note_min(width):
                 break
             found[name], left = _WIDTHS[name], left - _WIDTHS[name] - GAP
         title = min((left - GAP) * 2 // 5, _TITLE_MAX)
         if narrow:
-            more = min(max(left - NOTE_MIN, 0) // 2, _TITLE_MAX - _TITLE_MIN)
+            titles = max((cell_len(line(entry["title"] or "")) for entry in entries), default=0)
+            most = max((left - NOTE_MIN) // 2, left - _note_min(width) if once else 0, 0)
+            # A few cells more, where with them every title is whole.
+            few = titles - _TITLE_MIN if titles - _TITLE_MIN <= min(_FEW, left - _note_min(width)) else 0
+            more = min(max(most, few), max(titles - _TITLE_MIN, 0), _TITLE_MAX - _TITLE_MIN)
             found["title"], left = _TITLE_MIN + more, left - more
         elif title >= _TITLE_MIN and width >= _WIDE:
             found["title"], left = title, left - title - GAP

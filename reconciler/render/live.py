@@ -137,7 +137,8 @@ class Picture:
         self._size, self._at = size, stamped(document["at"])
         every = [_Block(epic) for epic in document["epics"]]
         self._blocks = self._busiest(every)
-        self._columns = Columns.fitting([entry for block in self._blocks for _, entry in block.rows], size.width)
+        open_tasks = [entry for block in self._blocks for _, entry in block.rows]
+        self._columns = Columns.fitting(open_tasks, size.width, once=size.height is None)
         self._tops = self._above_the_rows()
         self._rule = [_rule(self._at, size)] if size.height and every and self._has_room(RULE_MIN) else []
         self._air = [Text()] if self._has_room(AIR_MIN) else []
