@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 
 import pytest
 import worlds
@@ -37,7 +38,7 @@ from reconciler.model.values import replace
 from reconciler.planning.forecast import Forecast
 from reconciler.planning.plan import Plan
 from reconciler.planning.planner import plan
-from reconciler.render import document, listing, planned, safe, text
+from reconciler.render import document, listing, planned, queue, safe, text
 from reconciler.render.conditions import conditions
 from reconciler.render.entry import run_record
 from reconciler.render.task import ending
@@ -304,6 +305,30 @@ Events
   2026-01-01 11:59:40  Noted         took_s=1.2
 """
     )
+
+
+def test_times_in_tables_are_those_of_the_readers_clock(monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        events = listing.events([{"at": "2026-01-01T02:00:00.123456Z", "event": "Noted", "task": "x-1"}])
+        place = {"base": "main", "number": 1, "task": "x-1", "state": "testing", "with": [], "message": ""}
+        line = queue.table([{**place, "expectedAt": "2026-01-01T12:34:00Z"}])
+
+        assert "2025-12-31 21:00:00" in printed(events)
+        assert "  07:34  " in printed(line)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_why_a_change_waits_in_line_is_whole_on_a_usual_terminal():
+    why = "waiting for approval of 60dfdda6be60; approve with 'reconcile approve app-ykhdv5'"
+    place = {"base": "main", "number": 1, "task": "app-ykhdv5", "state": "ready", "with": [], "message": why}
+
+    shown = printed(queue.table([{**place, "expectedAt": None}]), width=80)
+
+    assert " ".join(shown.split()).endswith(why) and "app-ykhdv5  ready" in shown
 
 
 def test_the_id_of_a_run_is_whole_on_a_usual_terminal():

@@ -19,7 +19,7 @@ from reconciler.render.safe import line
 from reconciler.render.spend import tokens
 from reconciler.render.table import Row, Rows
 from reconciler.render.task import ending, event_text
-from reconciler.render.words import run_name, span, stamped
+from reconciler.render.words import run_name, span, stamped, wall
 
 Document = dict[str, Any]
 
@@ -141,7 +141,7 @@ def _pull_request(row: Document) -> Sequence[str]:
 
 
 def _event(row: Document) -> Sequence[str]:
-    at = str(row.get("at", ""))[:19].replace("T", " ")
+    at = wall(str(row.get("at", "")))
     return (at, str(row.get("event", "")), str(row.get("task") or ""), event_text(row))
 
 

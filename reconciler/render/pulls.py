@@ -16,7 +16,7 @@ from reconciler.render import reviews
 from reconciler.render.safe import block, line
 from reconciler.render.table import Row, Rows
 from reconciler.render.task_views import ended_checks, tested_with
-from reconciler.render.words import counted, stamp
+from reconciler.render.words import counted, stamp, wall
 
 Document = dict[str, Any]
 
@@ -150,7 +150,7 @@ def _why(document: Document) -> str:
 
 
 def _time(at: str | None) -> str:
-    return at[:19].replace("T", " ") if at else ""
+    return wall(at) if at else ""
 
 
 def _commits(document: Document) -> Iterator[RenderableType]:

@@ -13,7 +13,7 @@ from reconciler.model.observed import Observed, Run, Unknown
 from reconciler.planning.plan import Plan
 from reconciler.planning.queue_places import LineState, QueuePlace
 from reconciler.render.listing import columns
-from reconciler.render.words import stamp
+from reconciler.render.words import stamp, wall
 
 Document = dict[str, Any]
 
@@ -31,7 +31,7 @@ def table(rows: Sequence[Document]) -> RenderableType:
     """The line as people read it."""
     numbers = {row["task"]: row["number"] for row in rows}
     headings = ("BASE", "PR", "TASK", "STATE", "WITH", "DONE", "WHY")
-    return columns(headings, rows, lambda row: _cells(row, numbers), yields=6)
+    return columns(headings, rows, lambda row: _cells(row, numbers), yields=4)
 
 
 def _row(place: QueuePlace, took_s: float | None) -> Document:
@@ -63,7 +63,7 @@ def _cells(row: Document, numbers: Mapping[str, int | None]) -> Sequence[str]:
         row["task"],
         row["state"],
         ", ".join(beside[:2]) + (f" +{len(beside) - 2}" if len(beside) > 2 else ""),
-        (row["expectedAt"] or "")[11:16],
+        wall(row["expectedAt"])[11:16] if row["expectedAt"] else "",
         row["message"] if row["state"] in _SAYS_WHY else "",
     )
 

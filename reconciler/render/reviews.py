@@ -19,7 +19,7 @@ from reconciler.planning.review_standing import why_not, why_not_a_persons
 from reconciler.planning.reviews import Reviewing, ended_well, why_it_failed
 from reconciler.render.safe import block, line
 from reconciler.render.table import Row, Rows
-from reconciler.render.words import stamp
+from reconciler.render.words import stamp, wall
 
 Document = dict[str, Any]
 Diffs = Mapping[RunId, Diff]
@@ -148,7 +148,7 @@ def _row(review: Document, head: str) -> Row:
     of = "" if review["head"] == head else f" an older head, {(review['head'] or '')[:SHA_MAX]}"
     holds = ", and still counts" if of and review["counts"] else ""
     verdict = (review["verdict"] or "no verdict") + of + holds
-    cells = (review["at"][:19].replace("T", " "), review["kind"], line(review["by"]), verdict)
+    cells = (wall(review["at"]), review["kind"], line(review["by"]), verdict)
     placed = (f"{place(each)}: {each['body']}" for each in review["comments"])
     text = "\n".join(filter(None, (review["text"], *placed, because(review))))
     return Row(cells=tuple(map(Text, cells)), note=Text(block(text)))

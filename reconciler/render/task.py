@@ -18,7 +18,7 @@ from reconciler.render.safe import block, line
 from reconciler.render.spend import words
 from reconciler.render.status import pull_request, step, why
 from reconciler.render.table import Row, Rows
-from reconciler.render.words import counted, span, stamped
+from reconciler.render.words import counted, span, stamped, wall
 
 EVENTS_MAX = 30
 SAID_MAX = 100
@@ -148,7 +148,7 @@ def _events(document: dict[str, Any]) -> Iterator[RenderableType]:
 
 
 def _event(event: dict[str, Any]) -> Row:
-    at = line(str(event.get("at", "")))[:19].replace("T", " ")
+    at = wall(line(str(event.get("at", ""))))
     return Row(cells=(Text(at, "dim"), Text(line(str(event.get("event", ""))))), note=Text(event_text(event)))
 
 

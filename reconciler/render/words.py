@@ -25,6 +25,18 @@ def stamped(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def wall(text: str) -> str:
+    """A time of a JSON document by the reader's own clock; what is none as it stands.
+
+    >>> wall("2026-01-01T12:00:00.5Z") == f"{stamped('2026-01-01T12:00:00Z').astimezone():%Y-%m-%d %H:%M:%S}", wall("-")
+    (True, '-')
+    """
+    try:
+        return f"{stamped(text).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):
+        return text[:19]
+
+
 def span(seconds: float) -> str:
     """A length of time in its two largest units.
 
