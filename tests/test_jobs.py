@@ -204,7 +204,11 @@ def test_after_a_failed_start_the_others_wait_no_longer_than_the_longest_pause(e
 
 def test_a_missing_agent_holds_its_manifest_only() -> None:
     observed = worlds.seen(agents_missing={"all": "no such program"})
-    assert agent_gate(worlds.an_epic(), observed) == (Reason.AGENT_UNAVAILABLE, "no such program", None)
+    assert agent_gate(worlds.an_epic(), observed) == (
+        Reason.AGENT_UNAVAILABLE,
+        "no such program: see 'reconcile doctor'",
+        None,
+    )
     assert agent_gate(worlds.an_epic(name="other"), observed) is None
 
 

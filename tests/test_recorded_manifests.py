@@ -508,7 +508,7 @@ def test_only_what_is_recorded_can_be_deleted(kept, name):
     kept.record(replace(SMALL, name="feature-x"))
     kept.applied("feature-x", [TASK])
 
-    with pytest.raises(UsageError, match="known: feature-x"):
+    with pytest.raises(UsageError, match="applied: feature-x"):
         kept.delete(name)
 
     assert only(kept).applied
