@@ -312,6 +312,20 @@ def test_a_check_that_is_being_swept_up_after_is_looked_at_again_soon(world: Wor
     assert tick.plan.wake_at and (tick.plan.wake_at - world.now).total_seconds() < 1
 
 
+def test_what_waits_for_the_slot_of_a_check_that_is_swept_up_after_waits_no_longer(world: World) -> None:
+    offered(world, 3)
+    night = Night(world, an_epic(parallel=1))
+    night.quiet()
+    [check] = night.checks()
+    night.end(check, well=False)
+    world.processes[check.id] = replace(world.processes[check.id], state=RunState.ENDING)
+    night.quiet()
+    assert [each.id for each in night.checks()] == [check.id]
+    tick = night.loop.look()
+    assert tick.plan.wake_at and (tick.plan.wake_at - world.now).total_seconds() < 1
+    assert not tick.plan.converged and tick.plan.moves
+
+
 def test_what_can_not_land_below_others_is_held_against_nobody_else(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -534,7 +534,7 @@ class _World:
             subject = check_subject(tree, worlds.CHECKS)
             run: Run = replace(
                 worlds.a_check(stale, n, id)
-                if stale not in ("unavailable", "killed", "lacking", "lost with its node")
+                if stale not in ("unavailable", "killed", "lacking", "lost with its node", "swept up after")
                 else worlds.a_check("failed", n, id),
                 id=RunId(RunKind.CHECK, subject, n),
                 tree=tree,
@@ -544,6 +544,8 @@ class _World:
                 run = replace(run, exit=worlds.an_exit(code=127))
             if stale == "lost with its node":
                 run = replace(run, exit=None, state=RunState.LOST, where="slurm:n1")
+            if stale == "swept up after":
+                run = replace(run, exit=worlds.an_exit(code=1, at=worlds.ago(2)), state=RunState.ENDING)
             if stale == "killed":
                 run = replace(run, exit=worlds.an_exit(code=None, signal=15))
             if stale == "unavailable":

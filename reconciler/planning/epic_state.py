@@ -15,6 +15,7 @@ from reconciler.planning import base_checks, landing_mode
 from reconciler.planning.actions import Action, Waiting, guards, hindrances
 from reconciler.planning.agent_gate import Gate, no_reviewer
 from reconciler.planning.base_checks import broken
+from reconciler.planning.check_state import SWEEP
 from reconciler.planning.epic_tasks import EpicTasks
 from reconciler.planning.jobs import remotes_away
 
@@ -88,10 +89,13 @@ def every_alive(observed: Observed) -> Iterator[Run]:
 
 
 def limits(spec: EpicSpec, alive: Iterable[Run], now: datetime) -> Iterator[datetime]:
-    """When what runs here will be past its limits. A supervisor that was stopped keeps none, and nothing announces that."""
+    """When what runs here will be past its limits. A supervisor that was stopped keeps none, and nothing announces that; nor that
+    one has swept up after a run whose end it has recorded: somebody may wait for the slot, or the worktree."""
     for run in alive:
         if run.where or run.started_at is None:
             continue
+        if run.exit is not None:
+            yield now + max(SWEEP, abs(now - run.exit.at))
         agent = spec.reviewing if run.id.kind is RunKind.REVIEW else spec.agent
         timeout_s = spec.merge.timeout_s if run.id.kind is RunKind.CHECK else agent.timeout_s
         ends = [run.started_at + timedelta(seconds=timeout_s)]

@@ -9,7 +9,7 @@ from functools import cached_property
 from msgspec import Struct, field
 
 from reconciler.model.desired import EpicSpec
-from reconciler.model.names import TaskId
+from reconciler.model.names import RunKind, TaskId
 from reconciler.model.observed import Failure, Imprecise, Run
 from reconciler.model.reasons import Awaits, Reason, Scope
 from reconciler.model.values import replace
@@ -66,7 +66,7 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def converged(self) -> bool:
         """True when the manifest and the world are the same."""
-        left = self.actions or self.waiting or self.unknown or self.held or self.resting
+        left = self.actions or self.waiting or self.unknown or self.held or self.resting or self._testing
         return self.complete and not left
 
     @cached_property
@@ -97,10 +97,15 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
         running = any(word.reason.awaits is Awaits.RUN for word in self.words) or any(
             job.attempts.live for job in self.begun
         )
-        running = running or (self.epic_tasks is None and bool(self.alive))
+        running = running or (self.epic_tasks is None and bool(self.alive)) or self._testing
         # What failed for good is tried again now and then by who watches for days; it takes a person all the same.
         useless = {f.until for failure in self.failing.values() for f in failure.each if f.permanent}
         return bool(self.actions or running) or any(until not in useless for until in self.wakes)
+
+    @property
+    def _testing(self) -> bool:
+        """True while checks run here, also of what nothing wants any more: their worktrees are still to be removed."""
+        return any(run.id.kind is RunKind.CHECK and not run.where for run in self.alive)
 
     @cached_property
     def handed(self) -> frozenset[TaskId]:
