@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from outside import PROGRAMS
 from reconciler.cli.explain import explain_command
 from reconciler.manifest import agent_fields
 from reconciler.model.agent_kinds import AgentKind, KindRow, Login
+from reconciler.model.ports import Agent
 from reconciler.render import agents
 
 KINDS = list(AgentKind)
@@ -23,7 +25,12 @@ PROFILES = Path(__file__).parent.parent / "manifests" / "profiles.yaml"
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_has_a_module_of_its_name(kind: AgentKind) -> None:
     agent = importlib.import_module(f"reconciler.agents.{kind}").agent
-    assert {"program", "unfit", "invocation", "report", "answer", "shown"} <= set(dir(agent))
+    promised = [name for name in vars(Agent) if not name.startswith("_")]
+    assert [f"reconciler/agents/{kind}.py has no {name}" for name in promised if not hasattr(agent, name)] == []
+    for name in promised:
+        if callable(method := getattr(Agent, name)):
+            _, *wanted = inspect.signature(method).parameters
+            assert list(inspect.signature(getattr(agent, name)).parameters) == wanted, f"{kind}: {name}"
     assert agent.program == (None if kind is AgentKind.COMMAND else kind)
 
 
