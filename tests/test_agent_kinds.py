@@ -26,7 +26,8 @@ PROFILES = Path(__file__).parent.parent / "manifests" / "profiles.yaml"
 def test_a_kind_has_a_module_of_its_name(kind: AgentKind) -> None:
     agent = importlib.import_module(f"reconciler.agents.{kind}").agent
     promised = [name for name in vars(Agent) if not name.startswith("_")]
-    assert [f"reconciler/agents/{kind}.py has no {name}" for name in promised if not hasattr(agent, name)] == []
+    lacking = ", ".join(name for name in promised if not hasattr(agent, name))
+    assert not lacking, f"reconciler/agents/{kind}.py has no {lacking}"
     for name in promised:
         if callable(method := getattr(Agent, name)):
             _, *wanted = inspect.signature(method).parameters
