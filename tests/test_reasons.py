@@ -23,7 +23,7 @@ def test_a_reason_is_a_word_with_a_sentence(reason: Reason) -> None:
 
 
 def test_a_reason_without_a_row_is_none() -> None:
-    with pytest.raises(TypeError, match="row"):
+    with pytest.raises(TypeError, match="'Half' of Reason has no row"):
         Reason.__new_member__(Reason, "Half")  # type: ignore[attr-defined]  # what making the class calls
     with pytest.raises(TypeError, match="awaits"):
         ReasonRow("a meaning alone")  # type: ignore[call-arg]

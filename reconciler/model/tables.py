@@ -11,7 +11,9 @@ class Table(StrEnum):
 
     row: Any
 
-    def __new__(cls, value: str, row: Any) -> Self:
+    def __new__(cls, value: str, row: Any = None) -> Self:
+        if row is None:
+            raise TypeError(f"{value!r} of {cls.__name__} has no row")
         made = str.__new__(cls, value)
         made._value_ = value
         made.row = row
@@ -20,4 +22,4 @@ class Table(StrEnum):
     @classmethod
     def of(cls, word: str) -> Self:
         """The member with this word. Raises ValueError."""
-        return cls(word)  # type: ignore[call-arg]  # looked up by its value: nothing is made
+        return cls(word)  # looked up by its value: nothing is made
