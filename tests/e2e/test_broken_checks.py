@@ -248,7 +248,7 @@ def test_a_queue_whose_machine_is_broken_pauses_and_goes_on_when_a_person_says_s
     assert said["reason"] == "QueuePaused" and "'reconcile unfreeze work'" in said["message"], said
     assert "QueuePaused" in place.reconcile("get", "tasks")
     assert "main is green at its tip" in place.reconcile("status")
-    assert "no manifest wrok is applied" in place.reconcile("unfreeze", "wrok", code=2)
+    assert "no manifest 'wrok' is applied" in place.reconcile("unfreeze", "wrok", code=2)
     down.unlink()
     place.reconcile("watch", "--until-done", code=3)  # no check starts by itself, however well it would go
     assert "the queue of work goes on" in place.reconcile("unfreeze")
