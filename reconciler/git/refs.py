@@ -77,7 +77,7 @@ def _by_files(git: Git, prefix: str) -> Refs:
     before = git.joined.get(prefix)
     if before and before[0] is listed and before[1] is loose:
         return before[2]
-    found = dict(sorted({**listed, **loose}.items()))
+    found = {ref: loose.get(ref) or listed[ref] for ref in sorted({*listed, *loose})}
     if prefix == PULL_REQUEST_REFS:  # the others change all the time
         git.joined[prefix] = listed, loose, found
     return found
@@ -204,9 +204,9 @@ def _packed(path: Path, prefix: str) -> Refs:
     if first < 0:
         return {}
     content = content[content.rfind(b"\n", 0, first) + 1 : content.find(b"\n", last) + 1 or None]
-    name = re.escape(os.fsencode(prefix)) + (rb"[^\n]+" if prefix.endswith("/") else rb"(?:/[^\n]+)?")
-    rows = re.findall(rb"^([0-9a-f]{40}|[0-9a-f]{64}) (" + name + rb")$", content, re.MULTILINE)
-    return {os.fsdecode(name): (Sha(sha.decode()), False) for sha, name in rows}
+    name = re.escape(prefix) + (r"[^\n]+" if prefix.endswith("/") else r"(?:/[^\n]+)?")
+    rows = re.findall(rf"^([0-9a-f]{{40}}|[0-9a-f]{{64}}) ({name})$", os.fsdecode(content), re.MULTILINE)
+    return {name: (Sha(sha), False) for sha, name in rows}
 
 
 def _by_git(git: Git, prefix: str) -> tuple[Refs, frozenset[str]]:

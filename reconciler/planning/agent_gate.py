@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import chain
 
 from reconciler.model.agent_kinds import AgentKind
 from reconciler.model.desired import EpicSpec
@@ -219,9 +220,8 @@ def _ended(spec: EpicSpec, observed: Observed, sources: Iterable[Source]) -> lis
 
 
 def _every(sources: Iterable[Source]) -> Iterator[Run]:
-    for source in sources:
-        if not isinstance(source, Unknown):
-            yield from (run for runs in source.values() for run in runs)
+    known = (source.values() for source in sources if not isinstance(source, Unknown))
+    return chain.from_iterable(chain.from_iterable(known))
 
 
 def _end(run: Run) -> datetime:

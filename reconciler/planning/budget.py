@@ -28,9 +28,9 @@ def spent(runs: Iterable[Run]) -> Spend:
     usd, tokens, untold = 0.0, 0, 0
     so_far: dict[str, tuple[float, int]] = {}  # of sessions of which the last run tells for all before it
     for run in runs:
-        if run.started_at is None or run.alive:
-            continue
         report = run.report or _NONE
+        if (report is _NONE and not run.agent) or run.started_at is None or run.alive:
+            continue  # of those that can cost something, what is over
         untold += report.usd is None and run.agent in REPORTS_COST
         before = so_far.get(report.session or "", (0.0, 0)) if report.of_session else (0.0, 0)
         used = max(report.usd or 0.0, before[0]), max(report.tokens or 0, before[1])

@@ -41,11 +41,10 @@ class MachineRoom:
         self._needs: dict[str, Needs] = {}
         self._memory, self._disk, self._placed = 0, Counter[str](), Counter[str]()  # by root, by host
         self._grown = observed.at  # when what was promised is taken
-        runs = () if isinstance(observed.runs, Unknown) else (run for each in observed.runs.values() for run in each)
-        for run in runs:
-            if run.alive and run.where:
+        for run in observed.live.agents:
+            if run.where:
                 self._placed[run.where] += 1
-            elif run.alive and run.started_at and observed.at - run.started_at < GROWS and run.manifest in self._specs:
+            elif run.started_at and observed.at - run.started_at < GROWS and run.manifest in self._specs:
                 self.promise(self._specs[run.manifest], run.started_at)
 
     def lacks(self, spec: EpicSpec) -> Waiting | None:

@@ -239,10 +239,15 @@ def _base(epic: EpicPlan) -> Document | None:
 def _counts(found: tuple[TaskView, ...], done: Mapping[TaskId, Task], observed: Observed) -> dict[str, int]:
     groups = Counter(group(subject) for subject in found)
     groups["closed"] += len(done)
+    landed = {} if isinstance(observed.landings, Unknown) else observed.landings
+    unseen = [task for id, task in done.items() if id not in landed]
     return {
         "tasks": len(found) + len(done),
         **{name: groups[name] for name in reversed(GROUPS)},
-        "merged": sum(map(merged, found)) + sum(phase(task, None, observed) == "merged" for task in done.values()),
+        "merged": sum(map(merged, found))
+        + len(done)
+        - len(unseen)
+        + sum(phase(task, None, observed) == "merged" for task in unseen),
     }
 
 

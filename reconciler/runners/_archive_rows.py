@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 from msgspec import Struct
 
-from reconciler.model.names import RunId, TaskId
+from reconciler.model.names import TaskId
 from reconciler.model.observed import Exit, Run
 from reconciler.model.report import Report
 from reconciler.model.verdicts import LineComment, ReviewVerdict
@@ -19,6 +19,7 @@ from reconciler.model.verdicts import LineComment, ReviewVerdict
 FORM = (
     f"1 {' '.join(name for kind in (Run, Exit, Report, ReviewVerdict, LineComment) for name in kind.__struct_fields__)}"
 )
+_READY = next(each.default for each in msgspec.structs.fields(Run) if each.name == "why")
 _FIELDS = [(each.name, each.default) for each in msgspec.structs.fields(Run)]
 _RUN, _set = msgspec.json.Decoder(Run), msgspec.structs.force_setattr
 
@@ -45,11 +46,13 @@ def decoded(value: bytes) -> Run | None:
     except msgspec.DecodeError:
         return None
     # Thousands of them stay in memory: what others say too is there once.
-    if run.id.subject == run.task:
-        _set(run, "id", RunId(run.id.kind, sys.intern(run.task), run.id.n))
-    _set(run, "task", TaskId(sys.intern(run.task)))
+    task = TaskId(sys.intern(run.task))
+    if run.id.subject == task:
+        _set(run.id, "subject", task)
+    _set(run, "task", task)
     _set(run, "manifest", sys.intern(run.manifest))
-    _set(run, "why", sys.intern(run.why))
+    if run.why is not _READY:
+        _set(run, "why", sys.intern(run.why))
     return run
 
 

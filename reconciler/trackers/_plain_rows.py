@@ -72,7 +72,9 @@ def plain_task(raw: bytes) -> Task | None:
     except (ValueError, RecursionError):
         return None
     priority, edges = row.priority, row.dependencies
-    if not row.id or priority is None or not 0 <= priority <= 4 or b"\\u0000" in raw or _ENCODER.encode(row) != raw:
+    if not row.id or priority is None or not 0 <= priority <= 4 or _ENCODER.encode(row) != raw:
+        return None
+    if b"\\" in raw and b"\\u0000" in raw:  # one byte is found at once, six are looked for
         return None
     type = sys.intern(row.issue_type or "task")
     named = [(edge.type or "blocks", TaskId(edge.depends_on_id)) for edge in edges] if edges else ()
