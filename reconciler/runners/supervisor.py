@@ -386,11 +386,14 @@ class Log:
         return grown
 
     def _wake_at_next_write(self) -> bool:
-        """Have the kernel send one SIGIO when something is written in the folder of the log; False where it can't."""
+        """Have the kernel send one SIGIO when something is written in the folder of the log, or moved out of it; False where it
+        can't, or the log stands elsewhere."""
         try:
             if self._folder is None:
                 self._folder = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.fcntl(self._folder, fcntl.F_NOTIFY, fcntl.DN_MODIFY)
+            fcntl.fcntl(self._folder, fcntl.F_NOTIFY, fcntl.DN_MODIFY | fcntl.DN_DELETE | fcntl.DN_RENAME)
+            if os.fstat(self.fd).st_nlink and not os.path.samestat(os.fstat(self.fd), os.lstat(self.path)):
+                return False
         except (OSError, AttributeError):  # no such kernel; not Linux
             return False
         return True

@@ -422,6 +422,25 @@ def test_a_log_that_is_silent_is_looked_at_again_when_it_is_written(tmp_path: Pa
         signal.signal(signal.SIGIO, handler)
 
 
+@pytest.mark.parametrize("where", ["log.moved", "../moved"])
+def test_a_log_that_was_moved_away_is_looked_at_as_where_the_kernel_does_not_tell(where: str, tmp_path: Path) -> None:
+    heard, tells = os.pipe()
+    os.set_blocking(tells, False)
+    before, handler = signal.set_wakeup_fd(tells), signal.signal(signal.SIGIO, lambda *_: None)
+    try:
+        (tmp_path / "run").mkdir()
+        log = supervisor.Log(str(tmp_path / "run" / "log"))
+        until(lambda: not log.grown() and log.pause == supervisor.SILENT_S, "a silence")
+        os.rename(log.path, tmp_path / "run" / where)
+        assert select.select([heard], [], [], 5)[0]
+        assert not log.grown() and log.pause <= supervisor.LOOK_MOST_S
+        Path(log.path).write_text("another\n")
+        assert not log.grown() and log.pause <= supervisor.LOOK_MOST_S
+    finally:
+        signal.set_wakeup_fd(before)
+        signal.signal(signal.SIGIO, handler)
+
+
 def test_what_is_written_while_the_kernel_is_asked_to_tell_is_seen_at_that_look(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGIO, lambda *_: None)
     try:
