@@ -126,7 +126,7 @@ def test_a_picture_says_who_works_for_how_long_what_they_say_and_what_the_others
         "  TASK  TITLE                         PHASE       TRY  AGE     PULL REQUEST",
         "● x-7   Do it                         working       2  12m34s                12 tests passed",
         "! x-6   Do it                         spawned       3",
-        "    agent failed (exit status 1); see its notes; 'reconcile retry x-6' tries again",
+        "    agent failed (exit status 1); see 'reconcile describe x-6'; 'reconcile retry x-6' tries again",
         "◆ x-5   Do it                         pr_created       1m00s   #7 pending    "
         "checks running on the merged tree e3e3e3e3…",
         "… x-4   Do it                         spawned       1                        "
@@ -160,7 +160,7 @@ def test_what_needs_a_person_is_said_in_full():
     (at,) = [i for i, each in enumerate(shown(busy(), 60, 24)) if each.startswith("! x-6")]
 
     assert " ".join(" ".join(shown(busy(), 60, 24)[at + 1 : at + 3]).split()) == (
-        "agent failed (exit status 1); see its notes; 'reconcile retry x-6' tries again"
+        "agent failed (exit status 1); see 'reconcile describe x-6'; 'reconcile retry x-6' tries again"
     )
 
 
@@ -289,7 +289,7 @@ def test_a_window_of_any_size_gets_something(width, height):
 def test_what_matters_most_stays_in_a_small_window():
     found = shown(busy(), 60, 7)
 
-    assert [each[:7] for each in found] == ["feature", "● x-7  ", "! x-6  ", "    age", "    ret", "◆ x-5  ", "  … and"]
+    assert [each[:7] for each in found] == ["feature", "● x-7  ", "! x-6  ", "    age", "    x-6", "◆ x-5  ", "  … and"]
     assert found[-1] == "  … and 3 more: 1 waiting, 1 ready, 1 blocked"
 
 

@@ -121,8 +121,8 @@ feature-x
   =  x-4      waits       ProtectedPaths: changes protected paths (justfile); its checks run only
                           after 'reconcile approve x-4'
   =  x-6      waits       Blocked: blocked by x-2, x-5
-  =  x-7      waits       AgentFailed: agent failed (exit status 1); see its notes; 'reconcile retry
-                          x-7' tries again
+  =  x-7      waits       AgentFailed: agent failed (exit status 1); see 'reconcile describe x-7';
+                          'reconcile retry x-7' tries again
   =  x-8      waits       Backoff: agent failed (exit status 1); attempt 2 is next (in 6s)
   =  8 tasks  wait        Blocked: blocked by x-6  (x-9.1, x-9.2, x-9.3, x-9.4, x-9.5, x-9.6 and 2
                           more)
@@ -165,7 +165,8 @@ Needs attention (2)
        changes protected paths (justfile); its checks run only after 'reconcile approve x-4'
        (ProtectedPaths)
   x-7  Measure it       spawned     attempt 3
-       agent failed (exit status 1); see its notes; 'reconcile retry x-7' tries again  (AgentFailed)
+       agent failed (exit status 1); see 'reconcile describe x-7'; 'reconcile retry x-7' tries again
+       (AgentFailed)
 
 In progress (1)
   x-2  レンダラーを書く  working  attempt 2  12m34s  attempt 2 is running; quiet for 3m20s
@@ -215,8 +216,9 @@ Needs attention (2)
        changes protected paths (justfile); its checks run
        only after 'reconcile approve x-4'  (ProtectedPaths)
   x-7  Measure …  spawned     attempt 3
-       agent failed (exit status 1); see its notes;
-       'reconcile retry x-7' tries again  (AgentFailed)
+       agent failed (exit status 1); see 'reconcile describe
+       x-7'; 'reconcile retry x-7' tries again
+       (AgentFailed)
 
 In progress (1)
   x-2  レンダラーを書く  working  attempt 2  12m34s

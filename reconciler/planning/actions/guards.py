@@ -177,17 +177,17 @@ def for_a_person(job: Job) -> Waiting | None:
     """Tasks that were handed to a person."""
     if NEEDS_HUMAN not in job.task.labels or (job.in_its_agents_words and job.task.status != "blocked"):
         return None
-    what = f"see its notes; 'reconcile retry {job.task.id}' tries again"
+    what = f"see 'reconcile describe {job.task.id}'; 'reconcile retry {job.task.id}' tries again"
     if job.offer.declined:
         return Waiting(Reason.DECLINED, f"its pull request was closed; {what}")
-    reason, shown = job.notes.reason, f"'reconcile describe {job.task.id}' shows its notes"
+    reason = job.notes.reason
     if reason is Reason.DECLINED and job.open_pull:
         return Waiting(reason, f"#{job.number} is open again; 'reconcile retry {job.task.id}' has it go on")
     if Reason.CONFLICT in (reason, job.verdict and job.verdict.reason):
         what = f"{what}; 'reconcile take {job.task.id}' keeps agents away while you resolve it in its worktree"
     if job.verdict and job.verdict.reason and reason in (None, job.verdict.reason):
         return Waiting(job.verdict.reason, f"{job.verdict.message}; {what}")
-    return Waiting(reason or Reason.BLOCKED_BY_AGENT, f"{job.notes.message or f'needs attention ({shown})'}; {what}")
+    return Waiting(reason or Reason.BLOCKED_BY_AGENT, f"{job.notes.message or 'needs attention'}; {what}")
 
 
 def deferred_by_user(job: Job) -> Waiting | None:
