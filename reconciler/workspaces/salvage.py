@@ -139,7 +139,7 @@ class Salvages:
             there = self._at(f"refs/heads/{branch_of(task)}")
             hint = f"what was committed is on its branch: git log {branch_of(task)}"
             if not there:
-                hint = f"it has no branch either; 'reconcile describe {task}' shows what became of it"
+                hint = f"it has no branch either; 'reconcile describe {task}' shows how it stands"
             raise PermanentError(f"{task}: nothing was saved", hint=hint)
         for branch in (branch_of(task), BranchName(f"restored/{task}-{newest.n}")):
             if self._branch(branch, newest.commit):

@@ -608,7 +608,7 @@ def test_nothing_saved_is_said_with_a_hint_that_works(repo, spaces, work):
     repo.git("branch", "-D", "agent/x-1")
     with pytest.raises(PermanentError, match="nothing was saved") as caught:
         spaces.restore(TASK)
-    assert caught.value.hint == "it has no branch either; 'reconcile describe x-1' shows what became of it"
+    assert caught.value.hint == "it has no branch either; 'reconcile describe x-1' shows how it stands"
 
 
 def test_saved_work_is_dropped_only_where_it_still_is_that_work(repo, spaces, root, work):

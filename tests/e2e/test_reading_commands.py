@@ -685,7 +685,7 @@ def test_a_hint_leads_to_what_was_meant(busy: Inside, tmp_path: Path) -> None:
         assert f"no task {near}" in said and "did you mean" in said and said.count(near) == 1, said
     assert f"no agent has run for {later}" in (said := busy.reconcile("logs", later, code=2))
     assert f"'reconcile spawn {later}'" in said
-    assert f"it has no branch either; 'reconcile describe {later}'" in busy.reconcile("restore", later, code=1)
+    assert f"reconcile describe {later}" in busy.reconcile("restore", later, code=1)
     assert "pr list" in busy.reconcile("approve", later, code=2)
     assert "known: tasks, runs" in busy.reconcile("get", "nosuch", code=2)
     assert "did you mean 'events'?" in busy.reconcile("get", "evnts", code=2)
