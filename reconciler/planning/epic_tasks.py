@@ -73,8 +73,8 @@ def _crew(
     epics = index.epics
 
     def work(listed: Iterable[TaskId]) -> tuple[Task, ...]:
-        there = (task for id in listed if id not in named and (task := graph.get(id)))
-        return tuple(task for task in there if task.id not in epics or is_work(task, index))
+        there = [task for id in listed if id not in named and (task := graph.get(id))]
+        return tuple([task for task in there if task.id not in epics or is_work(task, index)])
 
     below = graph if whole else index.descendants(ids[None])
     mine = {key: id for (manifest, key), id in keys.items() if manifest == spec.name and key is not None}

@@ -30,7 +30,7 @@ class OrphanWorktree(Struct, frozen=True, kw_only=True):
     kept: str = ""  # what keeps even a person's `prune` from it, and the way out
 
 
-def orphan_worktrees(observed: Observed, known: Collection[TaskId]) -> Iterator[OrphanWorktree]:
+def orphan_worktrees(observed: Observed, known: Iterable[Collection[TaskId]]) -> Iterator[OrphanWorktree]:
     """Worktrees of ours whose task is over and belongs to no manifest: nobody clears them away."""
     if isinstance(observed.worktrees, Unknown) or isinstance(observed.tasks, Unknown):
         return
@@ -38,7 +38,12 @@ def orphan_worktrees(observed: Observed, known: Collection[TaskId]) -> Iterator[
         task = observed.tasks.get(id)
         runs = {} if isinstance(observed.runs, Unknown) else observed.runs
         alive = any(run.alive for run in runs.get(id, ()))
-        if id in known or tree.fault is WorktreeFault.TAKEN or alive or (task and not task.closed):
+        if (
+            any(id in each for each in known)
+            or tree.fault is WorktreeFault.TAKEN
+            or alive
+            or (task and not task.closed)
+        ):
             continue
         why = "its task is closed and belongs to no manifest" if task else "its task is not in the tracker"
         occupant = None if isinstance(observed.occupants, Unknown) else observed.occupants.get(id)

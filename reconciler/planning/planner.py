@@ -108,14 +108,14 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
         _epic_plan(epic_tasks, decided[epic_tasks.spec.name], starting, lines, observed, found, paused)
         for epic_tasks in found
     )
-    explained = {task for epic in plans for task in epic.waiting}  # of deleted tasks, too, whose agents they started
-    unmanaged = unfinished(observed, covered.keys() | explained, index)
+    explained = [epic.waiting for epic in plans]  # of deleted tasks, too, whose agents they started
+    unmanaged = unfinished(observed, (covered, *explained), index)
     return Plan(
         epics=tuple(_acted_on(plans, desired)),
         unsure=_unsure(going, lines),
         line=tuple(lines.places),
         begun=unmanaged,
-        orphan_worktrees=tuple(orphan_worktrees(observed, owned.keys() | unmanaged)),
+        orphan_worktrees=tuple(orphan_worktrees(observed, (owned, unmanaged))),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId, us_at
@@ -31,8 +31,8 @@ from reconciler.planning.remarks import left_behind, unlanded
 _NOBODYS = "no manifest covers it"
 
 
-def begun(observed: Observed, covered: Collection[TaskId], index: Index) -> frozenset[TaskId]:
-    """The tasks that no manifest covers that somebody took, or of which something is left: an agent, a worktree, commits, a pull request, our name."""
+def begun(observed: Observed, covered: Iterable[Collection[TaskId]], index: Index) -> frozenset[TaskId]:
+    """The tasks in no collection of those that manifests cover that somebody took, or of which something is left: an agent, a worktree, commits, a pull request, our name."""
     us = us_at(observed.host)
     ours = {
         id
@@ -44,7 +44,7 @@ def begun(observed: Observed, covered: Collection[TaskId], index: Index) -> froz
     unfinished = alive | _offered(observed) | {id for id in left if unlanded(id, observed)}
     return frozenset(
         id
-        for id in (ours | unfinished | left).difference(covered)
+        for id in (ours | unfinished | left).difference(*covered)
         if (_is_open_work(index.graph[id], index, unfinished) if id in index.graph else id in alive)
     )
 
