@@ -189,7 +189,7 @@ def _tip(bench: MergeTree, node: _Grown) -> Sha:
 
 
 def _stands_on(root: _Grown, node: _Grown) -> bool:
-    """False for what landed already, or stands on what has since: where a base of before is asked for again, it is begun anew."""
+    """False for what landed already, or stands on what has since: a base of before that is asked for again begins from nothing."""
     at: _Grown | None = node
     while at and at is not root:
         at = at.on

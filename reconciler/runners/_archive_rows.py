@@ -42,7 +42,7 @@ def encoded(run: Run) -> bytes:
 
 
 def _differing(value: Run | Exit) -> dict[str, object]:
-    return {name: said for name, default in _FIELDS[type(value)] if (said := getattr(value, name)) != default}
+    return {name: held for name, default in _FIELDS[type(value)] if (held := getattr(value, name)) != default}
 
 
 def decoded(value: bytes) -> Run | None:
