@@ -340,7 +340,7 @@ def test_a_task_that_a_silent_tracker_may_hold_is_not_said_to_be_in_no_manifest(
 
     said = damaged.reconcile("describe", task, code=3)
 
-    assert "tracker: no answer: " in said and "no recorded manifest" not in said
+    assert "tracker: no answer: " in said and "no applied manifest" not in said
 
 
 # --- pr ------------------------------------------------------------------------------------------------------
@@ -498,7 +498,7 @@ def test_what_a_silent_source_would_say_about_a_pull_request_is_not_made_up(dama
     said = damaged.reconcile("pr", "show", "1", code=3)
 
     assert "checks      not known" in said
-    assert "tracker: no answer" in said and "no recorded manifest" not in said
+    assert "tracker: no answer" in said and "no applied manifest" not in said
 
 
 # --- explain, schema -------------------------------------------------------------------------------------------
