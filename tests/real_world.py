@@ -35,6 +35,7 @@ WORK = 'echo done > "$RECONCILE_TASK.txt" && git add . && git commit -qm "Do $RE
 SCRIPTS = {"work": (Turn(text="I look around.", shell=WORK), Turn(text="All is done."))}
 TITLES = ("Write the lexer", "Write the parser", "Write the printer")
 TEXT = "SCRIPT:work"
+CHECK = "git show --check"  # not every machine has a `make`
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 README_MANIFEST = README.partition("```yaml\n")[2].partition("```")[0]
 
@@ -65,9 +66,10 @@ class Project(AgentPlace):
         self.database.bd("dep", "add", self.ids[1], self.ids[0])
 
     def manifest(self, *, tracker: str = "", forge: str = "") -> Path:
-        """The README's, for these tasks. Without words for them, tracker and forge are found out."""
+        """The README's, for these tasks and this repository. Without words for them, tracker and forge are found out."""
         document = yaml.safe_load(README_MANIFEST)
         spec = document["spec"]
+        spec["mergePolicy"]["checks"] = [CHECK]
         spec |= {"repository": "project", "epic": self.epic} | ({"forge": forge} if forge else {})
         if tracker == "jsonl":
             keys = [title.split()[-1] for title in TITLES]

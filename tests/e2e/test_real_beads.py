@@ -234,8 +234,8 @@ def test_init_writes_a_manifest_for_the_epic_that_is_there(tmp_path: Path, kind:
     project.reconcile("init")
 
     assert f"epic: {epic}" in (project.root / "epic.yaml").read_text()
-    planned = project.json("diff", "-f", "epic.yaml", code=1)["epics"][0]
-    assert [(a["action"], a["task"]) for a in planned["actions"]] == [("StartAgent", task)]
+    planned = project.json("diff", "-f", "epic.yaml")["epics"][0]
+    assert [(each["task"], each["reason"]) for each in planned["waiting"]] == [(task, "AgentUnavailable")]
 
 
 @pytest.mark.parametrize("kind", ["bd-sqlite"])
