@@ -17,6 +17,7 @@ from reconciler.loop.asking import ask
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import UsageError
 from reconciler.model.observed import Unknown
+from reconciler.planning.actions.land import listed
 from reconciler.planning.graph import Index, order
 from reconciler.render import safe
 from reconciler.wiring import Site
@@ -133,8 +134,7 @@ def _said(out: Output, done: list[str], text: str) -> int:
 
 
 def _next(file: Path, base: str, found: str, left: Sequence[str]) -> str:
-    *some, last = left or ("",)
-    then = f"edit its {' and '.join(filter(None, (', '.join(some), last)))}, then" if left else "next"
+    then = f"edit its {listed(left)}, then" if left else "next"
     return f"wrote {file} (base {base}; {found})\n{then}:\n  reconcile diff -f {file}"
 
 

@@ -250,7 +250,7 @@ def _agents(scene: Scene, site: Site) -> Iterator[Diagnosis]:
                 name="agents",
                 state=State.PROBLEM,
                 found=f"{spec.name}, reviewer: {spec.reviewing.program}",
-                message=f"the reviewer can't start: {missing}",
+                message=agent_gate.no_reviewer(missing),
                 hint="install it, or fix spec.reviewer (kind, argv, env) and apply",
             )
 

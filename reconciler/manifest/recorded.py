@@ -215,7 +215,7 @@ class Recorded:
         """Raise UsageError for a manifest that is not recorded."""
         known = self._files.names()
         if name not in known:
-            message = f"no manifest {name!r} is applied here; applied: {', '.join(known) or 'none'}"
+            message = f"no manifest {name} is applied here; applied: {', '.join(known) or 'none'}"
             raise UsageError(message, hint=did_you_mean(name, known))
 
     def _one(self, name: str) -> EpicSpec | None:

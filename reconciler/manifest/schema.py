@@ -19,7 +19,7 @@ from pydantic_core import core_schema
 from reconciler.manifest.findings import did_you_mean, shown
 from reconciler.manifest.model import KINDS
 from reconciler.manifest.shipped import shipped
-from reconciler.manifest.wording import PATTERNS, Schema, allowed, alternatives, resolved
+from reconciler.manifest.wording import PATTERNS, Schema, allowed, alternatives, resolved, values_of
 from reconciler.model.errors import UsageError
 
 DURATIONS = (PATTERNS["span"], PATTERNS["span or zero"])
@@ -171,8 +171,7 @@ def _form(whole: Schema, node: Schema) -> str:
         case {"type": "object", "properties": _}:
             return "mapping"
         case {"type": "object"}:
-            (each,) = node.get("patternProperties", {"": {}}).values()
-            return f"mapping to {_form(whole, each)}"
+            return f"mapping to {_form(whole, values_of(node))}"
         case {"type": "integer" | "number" | "boolean" as word}:
             return str(word)
         case {"pattern": pattern} if pattern in DURATIONS:

@@ -96,8 +96,8 @@ def _allowed(schema: Schema, node: Schema) -> str:
         case {"type": "object", "properties": fields}:
             return f"a mapping with {', '.join(fields)}"
         case {"type": "object"}:
-            (each,) = node.get("patternProperties", {"": {}}).values()
-            return f"a mapping of names to {'lists of ' * (each.get('type') == 'array')}strings"
+            lists = "lists of " * (values_of(node).get("type") == "array")
+            return f"a mapping of names to {lists}strings"
         case {"pattern": pattern, "maxLength": most}:
             return f"{_MEANING[pattern][0]} of at most {most} characters"
         case {"pattern": pattern}:
@@ -138,3 +138,9 @@ def _child(schema: Schema, node: Schema, part: str | int) -> Schema | None:
             case {"patternProperties": dict(values)}:
                 return resolved(schema, next(iter(values.values())))
     return None
+
+
+def values_of(node: Schema) -> Schema:
+    """What a mapping by names leads to."""
+    (found,) = node.get("patternProperties", {"": {}}).values()
+    return dict(found)

@@ -34,7 +34,7 @@ Gate = tuple[Reason, str, datetime | None]
 def agent_gate(spec: EpicSpec, observed: Observed, *, here: bool = True) -> Gate | None:
     """Why no agent of this manifest may start at all. `here`: on this machine; what others lack is not known."""
     if here and (missing := observed.agents_missing.get(spec.name)):
-        return Reason.AGENT_UNAVAILABLE, f"{missing}: see 'reconcile doctor'", None
+        return Reason.AGENT_UNAVAILABLE, ask_doctor(missing), None
     bounded = spec.budget.usd is not None or spec.budget.tokens is not None
     if bounded and (words := used_up(spec.budget, spend_of(spec, observed))):
         return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
@@ -58,7 +58,7 @@ def unproven(spec: EpicSpec, observed: Observed) -> Gate | None:
 def reviewer_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
     """Why no reviewer of this manifest may start at all. What its agents met in the same program, it would meet."""
     if missing := observed.reviewers_missing.get(spec.name):
-        return Reason.AGENT_UNAVAILABLE, no_reviewer(missing), None
+        return Reason.AGENT_UNAVAILABLE, ask_doctor(no_reviewer(missing)), None
     if words := used_up(spec.budget, spend_of(spec, observed)):
         return Reason.BUDGET_SPENT, f"{words}; raise the budget in the manifest to go on", None
     as_agent = replace(spec, agent=spec.reviewing)
@@ -69,7 +69,12 @@ def reviewer_gate(spec: EpicSpec, observed: Observed) -> Gate | None:
 
 def no_reviewer(missing: str) -> str:
     """That no reviewer of a manifest can start, for want of its program."""
-    return f"the reviewer can't start: {missing}: see 'reconcile doctor'"
+    return f"the reviewer can't start: {missing}"
+
+
+def ask_doctor(why: str) -> str:
+    """What is wrong with a machine, and who says how it is mended."""
+    return f"{why}: see 'reconcile doctor'"
 
 
 def _shares(spec: EpicSpec) -> bool:

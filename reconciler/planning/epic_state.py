@@ -13,7 +13,7 @@ from reconciler.model.observed import Base, Failure, Observed, Rules, Run, Unkno
 from reconciler.model.reasons import Reason
 from reconciler.planning import base_checks, landing_mode
 from reconciler.planning.actions import Action, Waiting, guards, hindrances
-from reconciler.planning.agent_gate import Gate, no_reviewer
+from reconciler.planning.agent_gate import Gate, ask_doctor, no_reviewer
 from reconciler.planning.base_checks import broken
 from reconciler.planning.check_state import SWEEP
 from reconciler.planning.epic_tasks import EpicTasks
@@ -50,7 +50,7 @@ def degraded(spec: EpicSpec, observed: Observed, gate: Gate | None, paused: str 
     if gate:
         return Waiting(*gate)
     if missing := observed.reviewers_missing.get(spec.name):
-        return Waiting(Reason.AGENT_UNAVAILABLE, no_reviewer(missing))
+        return Waiting(Reason.AGENT_UNAVAILABLE, ask_doctor(no_reviewer(missing)))
     base = observed.bases.get(spec.base)
     if isinstance(base, Base) and (word := hindrances.of_the_base(base) or hindrances.behind(base)):
         return word

@@ -93,7 +93,8 @@ class FailureRate(Struct, frozen=True):
 
 
 class Bounds(Struct, frozen=True):
-    """The bounds of a line. `running`, `passed`: the chains that are under test, and that have passed. `busy`: all check runs there are, also those that prove nothing any more.
+    """The bounds of a line. `running`, `passed`: the chains that are under test, and that have passed. `busy`: all check runs
+    there are, also those that prove nothing any more.
     `together`: several may land in one move of the base. `every_commit`: even so each of them is to have passed where it lands."""
 
     slots: int

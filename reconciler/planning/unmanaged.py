@@ -32,7 +32,8 @@ _NOBODYS = "no manifest covers it"
 
 
 def begun(observed: Observed, covered: Iterable[Collection[TaskId]], index: Index) -> frozenset[TaskId]:
-    """The tasks in no collection of those that manifests cover that somebody took, or of which something is left: an agent, a worktree, commits, a pull request, our name."""
+    """The tasks in none of the collections `covered` that somebody took, or of which something is left: an agent, a worktree,
+    commits, a pull request, our name."""
     us = us_at(observed.host)
     ours = {
         id

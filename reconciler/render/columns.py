@@ -69,11 +69,12 @@ class Columns(Struct, frozen=True, kw_only=True):
             found[name], left = _WIDTHS[name], left - _WIDTHS[name] - GAP
         title = min((left - GAP) * 2 // 5, _TITLE_MAX)
         if narrow:
-            titles = max((cell_len(line(entry["title"] or "")) for entry in entries), default=0)
+            longest = max((cell_len(line(entry["title"] or "")) for entry in entries), default=0)
+            whole = max(longest - _TITLE_MIN, 0)
             most = max((left - NOTE_MIN) // 2, left - _note_min(width) if once else 0, 0)
             # A few cells more, where with them every title is whole.
-            few = titles - _TITLE_MIN if titles - _TITLE_MIN <= min(_FEW, left - _note_min(width)) else 0
-            more = min(max(most, few), max(titles - _TITLE_MIN, 0), _TITLE_MAX - _TITLE_MIN)
+            few = whole if whole <= min(_FEW, left - _note_min(width)) else 0
+            more = min(max(most, few), whole, _TITLE_MAX - _TITLE_MIN)
             found["title"], left = _TITLE_MIN + more, left - more
         elif title >= _TITLE_MIN and width >= _WIDE:
             found["title"], left = title, left - title - GAP

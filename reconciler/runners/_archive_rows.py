@@ -16,11 +16,9 @@ from reconciler.model.observed import Exit, Run
 from reconciler.model.report import Report
 from reconciler.model.verdicts import LineComment, ReviewVerdict
 
-_KINDS = (Run, Exit, Report, ReviewVerdict, LineComment)
+_NAMES = " ".join(n for kind in (Run, Exit, Report, ReviewVerdict, LineComment) for n in kind.__struct_fields__)
 # Of another form is what a program wrote whose values have other fields. It stands in every row: short, it is read sooner.
-FORM = hashlib.sha256(f"2 {' '.join(name for kind in _KINDS for name in kind.__struct_fields__)}".encode()).hexdigest()[
-    :16
-]
+FORM = hashlib.sha256(f"2 {_NAMES}".encode()).hexdigest()[:16]
 _READY = next(each.default for each in msgspec.structs.fields(Run) if each.name == "why")
 _FIELDS = {kind: [(each.name, each.default) for each in msgspec.structs.fields(kind)] for kind in (Run, Exit)}
 _RUN, _set = msgspec.json.Decoder(Run), msgspec.structs.force_setattr

@@ -392,7 +392,8 @@ class Log:
             if self._folder is None:
                 self._folder = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.fcntl(self._folder, fcntl.F_NOTIFY, fcntl.DN_MODIFY | fcntl.DN_DELETE | fcntl.DN_RENAME)
-            if os.fstat(self.fd).st_nlink and not os.path.samestat(os.fstat(self.fd), os.lstat(self.path)):
+            held = os.fstat(self.fd)
+            if held.st_nlink and not os.path.samestat(held, os.lstat(self.path)):
                 return False
         except (OSError, AttributeError):  # no such kernel; not Linux
             return False

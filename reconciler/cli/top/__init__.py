@@ -7,7 +7,6 @@ import sys
 import click
 
 from reconciler.cli.output import Output, common, here
-from reconciler.manifest.findings import did_you_mean
 from reconciler.model.errors import UsageError
 from reconciler.system.late import late
 
@@ -22,10 +21,8 @@ def top_command(name: str | None, out: Output) -> int:
     the command of the same name. '?' lists the keys. Ctrl-C ends this and nothing else.
     """
     site = here()
-    applied = [epic.name for epic in site.desired().epics]
-    if name is not None and name not in applied:
-        message = f"no manifest {name} is applied here; applied: {', '.join(applied) or 'none'}"
-        raise UsageError(message, hint=did_you_mean(name, applied))
+    if name is not None:
+        site.recorded.must_be_recorded(name)
     if not (out.interactive and sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             "top draws on a terminal", hint="'reconcile status' prints the same, 'reconcile status -o json' too"

@@ -178,9 +178,7 @@ class Imprecise(Struct, frozen=True, kw_only=True):
 
 
 def _alive(source: Mapping[Any, tuple[Run, ...]] | Unknown) -> tuple[Run, ...]:
-    if isinstance(source, Unknown):
-        return ()
-    return tuple([run for runs in source.values() for run in runs if run.state is not RunState.ENDED and run.alive])
+    return () if isinstance(source, Unknown) else tuple([run for runs in source.values() for run in runs if run.alive])
 
 
 class Failure(Struct, frozen=True, kw_only=True):
