@@ -9,7 +9,7 @@ import click
 from reconciler import wiring
 from reconciler.cli.output import Output, common, here
 from reconciler.loop.teller import message_of
-from reconciler.manifest.findings import did_you_mean
+from reconciler.manifest.findings import not_applied
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import UsageError
 from reconciler.model.notify import Notify, Telling
@@ -36,7 +36,7 @@ def test_command(name: str | None, out: Output) -> int:
     specs = here().desired().epics
     names = [spec.name for spec in specs]
     if name is not None and name not in names:
-        raise UsageError(f"no manifest {name} is applied here", hint=did_you_mean(name, names))
+        raise not_applied(name, names)
     asking = {recipient(rule): (spec, rule) for spec in specs if name in (None, spec.name) for rule in spec.notify}
     if not asking:
         raise UsageError("no applied manifest notifies anybody", hint="'reconcile explain notify' says how one does")

@@ -25,7 +25,7 @@ from reconciler.git import locks
 from reconciler.loop import loop
 from reconciler.loop.asking import ask
 from reconciler.loop.loop import Tick
-from reconciler.manifest.findings import did_you_mean
+from reconciler.manifest.findings import not_applied
 from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.desired import Desired
 from reconciler.model.errors import ReconcileError, UsageError
@@ -56,8 +56,7 @@ def status_command(name: str | None, fresh: bool, out: Output) -> int:
     desired = site.desired()
     applied = [epic.name for epic in desired.epics]
     if name is not None and name not in applied:
-        message = f"no manifest {name} is applied here; applied: {', '.join(applied) or 'none'}"
-        raise UsageError(message, hint=did_you_mean(name, applied))
+        raise not_applied(name, applied)
     # First: what the one who acts waits for may keep us from looking, too.
     calls = site.unanswered
     for call in calls:

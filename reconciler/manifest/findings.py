@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec import Struct
 
-from reconciler.model.errors import ManifestError
+from reconciler.model.errors import ManifestError, UsageError
 
 FieldPath = tuple[str | int, ...]  # keys and indices, from the top of a document
 
@@ -87,3 +87,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """
     near = difflib.get_close_matches(word[:100], sorted(known), n=1)
     return f"did you mean '{near[0]}'?" if near else None
+
+
+def not_applied(name: str, applied: Collection[str]) -> UsageError:
+    """What is raised for a name that none of the applied manifests has."""
+    message = f"no manifest {shown(name)} is applied here; applied: {', '.join(applied) or 'none'}"
+    return UsageError(message, hint=did_you_mean(name, applied))

@@ -16,10 +16,10 @@ import msgspec
 from msgspec import Struct, field
 
 from reconciler.manifest import form, record, record_files
-from reconciler.manifest.findings import did_you_mean
+from reconciler.manifest.findings import not_applied
 from reconciler.manifest.record_files import RecordFiles
 from reconciler.model.desired import EpicSpec, InlineTask, Loosening
-from reconciler.model.errors import PermanentError, TemporaryError, UsageError
+from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.values import replace
 
 _STRANGER = "manifest "
@@ -215,8 +215,7 @@ class Recorded:
         """Raise UsageError for a manifest that is not recorded."""
         known = self._files.names()
         if name not in known:
-            message = f"no manifest {name} is applied here; applied: {', '.join(known) or 'none'}"
-            raise UsageError(message, hint=did_you_mean(name, known))
+            raise not_applied(name, known)
 
     def _one(self, name: str) -> EpicSpec | None:
         """A manifest with what was written for it; None where there is none. Raises ValueError for a damaged one."""

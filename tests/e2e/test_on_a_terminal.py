@@ -47,7 +47,7 @@ get queue                               0  waiting for approval
 get events                              0  CreateTask: create task 'Do a'
 get manifests                           0  AwaitingApproval
 ui --listen 0.0.0.0:443                 2  every address
-top nobody                              2  no manifest nobody is applied here
+top nobody                              2  no manifest 'nobody' is applied here
 pr list                                 0  required +Do a
 pr show 1                               0  Do {a}
 pr diff 1                               0  attempt 1
