@@ -14,6 +14,7 @@ from reconciler.manifest.templates import MERGER, WORKER, Templates
 from reconciler.model.agent_spec import AgentSpec
 from reconciler.model.changes import Diff, File
 from reconciler.model.desired import MergePolicy
+from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha
 from reconciler.model.review_by_risk import Review, ReviewByRisk, RiskLevel
 from reconciler.model.values import replace
@@ -273,6 +274,33 @@ def test_a_prompt_that_is_a_link_is_what_the_base_says_of_it(tmp_path: Path) -> 
     assert of("docs/GUIDE.md") == ("Ours.\n", frozenset())
     assert of("out.md") == ("Mine.\n", frozenset())
     assert prompts.linked(worlds.an_epic(agent=AgentSpec(argv=("a",), prompt="round.md")), held) == {"round.md"}
+
+
+@pytest.mark.parametrize(
+    "to", ["none", "loop", "../../../out", "/etc/out", "../../docs", "../../docs/a", "../../docs/a/b"], ids=repr
+)
+def test_whatever_stands_where_one_template_is_expected_the_other_is_what_the_base_holds(
+    tmp_path: Path, to: str
+) -> None:
+    repo = gitrepo.make(tmp_path / "main", files={"docs/a": "{title}\n", MERGER: "Ours, 3 missing\n"})
+    (repo.path / ".claude/agents/loop").symlink_to("loop")
+    (repo.path / WORKER).symlink_to(to)
+    repo.git("add", "--all")
+    prompts, base = Templates(repo.seam()), repo.commit()
+
+    assert prompts.review(worlds.an_epic(), base) == "Ours, 3 missing\n"
+    assert (prompts.template(worlds.an_epic(), base) == "{title}\n") is (to == "../../docs/a")
+
+
+def test_a_template_that_is_no_text_is_named_and_the_other_is_read(tmp_path: Path) -> None:
+    repo = gitrepo.make(tmp_path / "main", files={MERGER: "Ours.\n"})
+    (repo.path / WORKER).write_bytes(b"\xff\n3 missing")
+    repo.git("add", "--all")
+    prompts, base = Templates(repo.seam()), repo.commit()
+
+    assert prompts.review(worlds.an_epic(), base) == "Ours.\n"
+    with pytest.raises(PermanentError, match=rf"{WORKER} in {base[:12]}: the prompt template can't be read"):
+        prompts.template(worlds.an_epic(), base)
 
 
 def test_what_a_prompt_has_its_agent_read_with_it_is_known_wherever_the_prompt_stands(tmp_path: Path) -> None:

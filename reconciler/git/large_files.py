@@ -11,13 +11,13 @@ from pathlib import Path
 _STORE = "lfs"
 _KEYS = "git-crypt"
 # A remote that does not answer says other things.
-_NOWHERE = re.compile(
+_NOWHERE = (
     r"Smudge error: Error downloading (?P<path>[^\n]+?) \((?P<id>[0-9a-f]{64})\): [^\n]*"
     r'(remote missing object|missing protocol: ""|does not exist on the server|\[404\])'
 )
-_NAMED = re.compile(r"^\s*\((?:missing|corrupt)\) (?P<path>.+) \((?P<id>[0-9a-f]{64})\)$", re.MULTILINE)
+_NAMED = r"(?m)^\s*\((?:missing|corrupt)\) (?P<path>.+) \((?P<id>[0-9a-f]{64})\)$"
 _NAMED_MAX = 5
-_NOT_GOT = re.compile(r"Smudge error: |smudge filter lfs failed|batch response: ")
+_NOT_GOT = r"Smudge error: |smudge filter lfs failed|batch response: "
 ADVICE = (
     "add the files themselves with git-lfs installed, not what stands for them; 'git lfs fetch' gets what a remote has"
 )
@@ -76,7 +76,7 @@ def advice(printed: str) -> str | None:
     """
     return (
         "a remote with its large files must answer: 'git lfs fetch' shows whether it does"
-        if _NOT_GOT.search(printed)
+        if re.search(_NOT_GOT, printed)
         else None
     )
 
@@ -88,7 +88,7 @@ def places(printed: str, common: Path) -> tuple[Path, ...]:
 
 
 def _found(printed: str) -> list[re.Match[str]]:
-    return [*_NAMED.finditer(printed), *_NOWHERE.finditer(printed)]
+    return [*re.finditer(_NAMED, printed), *re.finditer(_NOWHERE, printed)]
 
 
 def _adopt(made: Path, store: Path) -> None:

@@ -14,17 +14,17 @@ from reconciler.system import refused
 from reconciler.system.shell import Finished
 
 _NO_PATH = b"error: invalid path '"
-_NAMED = re.compile(rb"'(/[^'\0]+)'")
+_NAMED = rb"'(/[^'\0]+)'"
 _THEIRS = b"remote: "  # what the other side of a push prints
-_LOCK = re.compile(rb"Unable to create '([^'\n]+\.lock)': File exists")
-_NO_RIGHT = re.compile(rb"(?:Unable to create '[^'\n]+'|unable to (?:create|write|unlink)[^:\n]*): Permission denied")
+_LOCK = rb"Unable to create '([^'\n]+\.lock)': File exists"
+_NO_RIGHT = rb"(?:Unable to create '[^'\n]+'|unable to (?:create|write|unlink)[^:\n]*): Permission denied"
 
 
 class GitError(TemporaryError):
     """Git refused. Temporary, because a lock or a half-written ref is the usual cause: it is looked at again."""
 
     def __init__(self, args: tuple[str, ...], finished: Finished) -> None:
-        found = _LOCK.search(finished.err)
+        found = re.search(_LOCK, finished.err)
         complaint = finished.complaint
         value, hint = (
             (complaint, refused.advice(complaint) or large_files.advice(complaint) or rights(finished.err))
@@ -34,7 +34,10 @@ class GitError(TemporaryError):
         super().__init__(f"git {args[0]} failed: {value}", delay=10.0, hint=hint)
         self.finished = finished
         named = (
-            path for line in finished.err.splitlines() if not line.startswith(_THEIRS) for path in _NAMED.findall(line)
+            path
+            for line in finished.err.splitlines()
+            if not line.startswith(_THEIRS)
+            for path in re.findall(_NAMED, line)
         )
         self.due_to(*map(os.fsdecode, named))
 
@@ -69,7 +72,7 @@ def rights(err: bytes) -> str | None:
     >>> rights(b"remote: fatal: Unable to create '/srv/x.lock': Permission denied")
     """
     ours = b"\n".join(line for line in err.splitlines() if not line.startswith(_THEIRS))
-    return refused.GIVE_THE_RIGHT if _NO_RIGHT.search(ours) else None
+    return refused.GIVE_THE_RIGHT if re.search(_NO_RIGHT, ours) else None
 
 
 def _in_the_way(lock: Path) -> tuple[str, str]:

@@ -27,7 +27,7 @@ _BRANCH_FILES = ("rebase-merge/head-name", "rebase-apply/head-name", "BISECT_STA
 _IN_THE_WAY_S = 30.0
 _NAMED_MAX = 5
 _AT_WORK_S = 5.0  # longer than any landing locks an index
-_UNREADABLE = re.compile(r"failed to (unpack|read) |unable to read (tree|sha1 file|[0-9a-f]{40})|(bad|missing) object")
+_UNREADABLE = r"failed to (unpack|read) |unable to read (tree|sha1 file|[0-9a-f]{40})|(bad|missing) object"
 # What our lock of an index holds; a git that finds it says only that there is one.
 LOCK_SAYS = (
     "reconcile brings this checkout forward and removes this file by itself; killed, at its next start ({nonce})\n"
@@ -136,7 +136,7 @@ def _expect_unlocked(checkout: BaseCheckout) -> None:
 def expect_its_files(complaint: str) -> None:
     """Raise where it is no checkout that is in the way, but what the commit lacks: ContentRefusedError for a large file,
     TemporaryError for objects of git's, which a 'git gc --prune=now' of that moment has taken away."""
-    if _UNREADABLE.search(complaint):
+    if re.search(_UNREADABLE, complaint):
         raise TemporaryError(
             f"what is to be merged can't be read: {complaint}",
             delay=_IN_THE_WAY_S,

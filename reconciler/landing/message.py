@@ -14,15 +14,13 @@ TITLE_MAX = 200
 HEAD = "Reconcile-Head"
 TASK = "Reconcile-Task"
 # It would close issues, in whatever repository it names, once it is on the default branch.
-_CLOSES = re.compile(
-    r"\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(\s*:?\s+)(?=\S*(?:#\d|/issues/\d|GH-\d))", re.IGNORECASE
-)
-_MENTION = re.compile(r"(?<![\w`.+-])@(?=[A-Za-z0-9])")
-_SKIPS_CI = re.compile(r"\[(\s*)(skip[ -]ci|ci[ -]skip|no[ -]ci|skip[ -]actions|actions[ -]skip)(\s*)\]", re.IGNORECASE)
-_SKIP_TRAILER = re.compile(r"^(\s*)skip-checks\s*:", re.IGNORECASE | re.MULTILINE)
-_OURS = re.compile(r"\s*reconcile-[\w-]*\s*:", re.IGNORECASE)
-_TRAILER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*: \S.*")
-_LINE_ENDS = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
+_CLOSES = r"(?i)\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(\s*:?\s+)(?=\S*(?:#\d|/issues/\d|GH-\d))"
+_MENTION = r"(?<![\w`.+-])@(?=[A-Za-z0-9])"
+_SKIPS_CI = r"(?i)\[(\s*)(skip[ -]ci|ci[ -]skip|no[ -]ci|skip[ -]actions|actions[ -]skip)(\s*)\]"
+_SKIP_TRAILER = r"(?im)^(\s*)skip-checks\s*:"
+_OURS = r"(?i)\s*reconcile-[\w-]*\s*:"
+_TRAILER = r"[A-Za-z0-9][A-Za-z0-9-]*: \S.*"
+_LINE_ENDS = "\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]"
 
 
 def inert(text: str) -> str:
@@ -31,10 +29,10 @@ def inert(text: str) -> str:
     >>> inert("Fixes #1 for @ann [skip ci], says <ann@example.org>")
     'Fixes issue #1 for (at)ann (skip ci), says <ann@example.org>'
     """
-    text = _CLOSES.sub(lambda found: f"{found[1]} issue ", clean(text))
-    text = _MENTION.sub("(at)", text)
-    text = _SKIPS_CI.sub(lambda found: f"({found[2]})", text)
-    return _SKIP_TRAILER.sub(r"\1skip checks:", text)
+    text = re.sub(_CLOSES, lambda found: f"{found[1]} issue ", clean(text))
+    text = re.sub(_MENTION, "(at)", text)
+    text = re.sub(_SKIPS_CI, lambda found: f"({found[2]})", text)
+    return re.sub(_SKIP_TRAILER, r"\1skip checks:", text)
 
 
 def of_landing(title: str, body: str, task: TaskId, head: Sha) -> str:
@@ -76,18 +74,18 @@ def landed(message: str) -> tuple[TaskId, Sha] | None:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(clean(_LINE_ENDS.sub(" ", text)).split())
-    if _OURS.match(line):
+    line = " ".join(clean(re.sub(_LINE_ENDS, " ", text)).split())
+    if re.match(_OURS, line):
         return ""
     return line if len(line) <= TITLE_MAX else f"{line[: TITLE_MAX - 1]}…"
 
 
 def without_ours(text: str) -> str:
     """Text without lines that look like trailers of ours, every line end as git has it."""
-    lines = clean(_LINE_ENDS.sub("\n", text)).split("\n")
-    return "\n".join(line for line in lines if not _OURS.match(line))
+    lines = clean(re.sub(_LINE_ENDS, "\n", text)).split("\n")
+    return "\n".join(line for line in lines if not re.match(_OURS, line))
 
 
 def _ends_in_trailers(text: str) -> bool:
     last = re.split(r"\n[ \t]*\n", text)[-1]
-    return bool(text) and all(_TRAILER.fullmatch(line) for line in last.split("\n"))
+    return bool(text) and all(re.fullmatch(_TRAILER, line) for line in last.split("\n"))

@@ -11,30 +11,27 @@ from collections.abc import Sequence
 from reconciler.model.errors import ContentRefusedError, PermanentError
 
 # Of the content of commits: files that are too large, secrets, what a ruleset asks of messages, paths and names.
-_CONTENT = re.compile(r"(?:error: )?(GH001|GH009|GH013)\b")
-_RULE = re.compile(r"[-*] ")  # a line of a ruleset
-_REASON = re.compile(r"! \[remote rejected\] .* \((?P<why>[^()]*)\)$")
+# Kept as text, as others are that few commands need: compiled at every start, they are a twentieth of a short one.
+_CONTENT = r"(?:error: )?(GH001|GH009|GH013)\b"
+_RULE = r"[-*] "  # a line of a ruleset
+_REASON = r"! \[remote rejected\] .* \((?P<why>[^()]*)\)$"
 _DECLINED = "push declined due to repository rule violations"
 # These no commit can meet, or none of its author's.
-_NOT_CONTENT = re.compile(
-    r"restricted|signature|protected ref|must be made through|required status check|private email|protected branch",
-    re.IGNORECASE,
+_NOT_CONTENT = (
+    r"(?i)restricted|signature|protected ref|must be made through|required status check|private email|protected branch"
 )
 _SCOPE = "refusing to allow"
 # What says nothing that a reader needs, beside the rest.
-_IDLE = re.compile(
+_IDLE = (
     r"(error: )?GH013: Repository rule violations found for .*|[-* ]*GITHUB PUSH PROTECTION|Resolve the following .*|locations:"
     r"|.*\(pre-receive hook declined\)|\(\?\).*|To push, .*|https://docs\.github\.com/\S*"
 )
-_RULES_OF_DASHES = re.compile(r"^[-—\s]+|[-—\s]+$")
+_RULES_OF_DASHES = r"^[-—\s]+|[-—\s]+$"
 # What the other side met itself: it is as likely to go well the next time as anything.
-_CHANCE = re.compile(
-    r"cannot lock ref|failed to update ref|unable to|unpack|internal|timed? ?out|temporar", re.IGNORECASE
-)
-_NO_ENTRY = re.compile(
-    r"permission denied|permission to .* denied|access denied|authentication failed|returned error: 40[13]\b"
-    r"|repository not found|could not read (username|password)|host key verification failed",
-    re.IGNORECASE,
+_CHANCE = r"(?i)cannot lock ref|failed to update ref|unable to|unpack|internal|timed? ?out|temporar"
+_NO_ENTRY = (
+    r"(?i)permission denied|permission to .* denied|access denied|authentication failed|returned error: 40[13]\b"
+    r"|repository not found|could not read (username|password)|host key verification failed"
 )
 SHORT_MAX = 2000
 
@@ -46,16 +43,16 @@ def of(value: Sequence[str]) -> PermanentError | None:
     ContentRefusedError('the push was refused: Push cannot contain secrets; path: signature.py:1')
     >>> of(["frozen: ask Ann", "! [remote rejected] agent/restricted (pre-receive hook declined)"])
     """
-    reasons = [found["why"] for line in value if (found := _REASON.fullmatch(line))]
+    reasons = [found["why"] for line in value if (found := re.fullmatch(_REASON, line))]
     spoken = [line for line in value if line.startswith(_SCOPE)] + [why for why in reasons if why.startswith(_SCOPE)]
     if spoken:
         scope = "'gh auth refresh --scopes workflow' lets this login push them, then 'reconcile retry' pushes"
         return PermanentError(f"the push was refused: {spoken[0]}", hint=scope)
-    rules = [line for line in value if _RULE.match(line)]
-    if not any(_CONTENT.match(line) for line in value) and _DECLINED not in reasons:
+    rules = [line for line in value if re.match(_RULE, line)]
+    if not any(re.match(_CONTENT, line) for line in value) and _DECLINED not in reasons:
         return None
     words = in_short(value)
-    if any(_NOT_CONTENT.search(line) for line in (*rules, *reasons)):
+    if any(re.search(_NOT_CONTENT, line) for line in (*rules, *reasons)):
         return PermanentError(f"the push was refused: {words}", hint="see the rules of the repository")
     return ContentRefusedError(f"the push was refused: {words}")
 
@@ -71,7 +68,7 @@ def lasting(value: Sequence[str], complaint: str) -> bool:
     (True, False)
     """
     reasons = [line for line in value if line.startswith("! [remote rejected]")]
-    return bool(_NO_ENTRY.search(complaint)) or any(not _CHANCE.search(why) for why in map(_why, reasons))
+    return bool(re.search(_NO_ENTRY, complaint)) or any(not re.search(_CHANCE, why) for why in map(_why, reasons))
 
 
 def _why(line: str) -> str:
@@ -80,6 +77,6 @@ def _why(line: str) -> str:
 
 def in_short(value: Sequence[str]) -> str:
     """All that was reported which a reader needs, on one line."""
-    telling = [_RULES_OF_DASHES.sub("", line) for line in value if not _IDLE.fullmatch(line)]
+    telling = [re.sub(_RULES_OF_DASHES, "", line) for line in value if not re.fullmatch(_IDLE, line)]
     whole = "; ".join(filter(None, telling)) or "; ".join(value)
     return whole if len(whole) <= SHORT_MAX else f"{whole[:SHORT_MAX]} …"

@@ -14,7 +14,7 @@ from reconciler.model.desired import SquashMessage
 from reconciler.model.ports import LandOrder
 
 WORDS_MAX = 20_000
-_KEPT = re.compile(r"(co-authored-by|signed-off-by)\s*:\s*(.+?)\s*<([^<>\s]+)>", re.IGNORECASE)
+_KEPT = r"(?i)(co-authored-by|signed-off-by)\s*:\s*(.+?)\s*<([^<>\s]+)>"
 _AS_GIT_WRITES = {"co-authored-by": "Co-authored-by", "signed-off-by": "Signed-off-by"}
 
 
@@ -45,7 +45,7 @@ def _of(commit: Commit) -> tuple[str, str]:
 
 
 def _without_names(text: str) -> str:
-    return "\n".join(line for line in text.split("\n") if not _KEPT.fullmatch(line.strip())).strip()
+    return "\n".join(line for line in text.split("\n") if not re.fullmatch(_KEPT, line.strip())).strip()
 
 
 def _listed(title: str, value: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _trailers(order: LandOrder, commits: Sequence[Commit], author: str) -> list[
     authors = (("co-authored-by", each.name, each.email) for each in (signature.parse(c.author) for c in commits))
     texts = (*(commit.text for commit in commits), order.body)
     lines = (line for text in texts for line in message.without_ours(text).split("\n"))
-    named = ((kept[1].lower(), kept[2], kept[3]) for line in lines if (kept := _KEPT.fullmatch(line.strip())))
+    named = ((kept[1].lower(), kept[2], kept[3]) for line in lines if (kept := re.fullmatch(_KEPT, line.strip())))
     found: dict[tuple[str, str], str] = {}
     for kind, name, email in (*authors, *named):
         if kind == "signed-off-by" or email.lower() != author.lower():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.instructions import imports
 from reconciler.model.names import Sha
 
-WORKER, MERGER = ".claude/agents/worker.md", ".claude/agents/merger.md"
+_OWN = WORKER, MERGER = ".claude/agents/worker.md", ".claude/agents/merger.md"
 _FRONT_MATTER = re.compile(r"---[ \t]*\r?\n(?:.*?\n)??---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _SPEAKS_OF_THE_TASK = re.compile(r"\{(task|title|description)\}|\$TASK_ID\b")
 
@@ -146,21 +146,33 @@ class Templates:
 
     def _on(self, base: Sha, path: str) -> str | Path | None:
         """What a commit holds at a path, through its own links; where these lead out of it, that path; None where that is no file."""
+        at_once = _OWN if path in _OWN else (path,)
         # What a commit holds never changes.
-        return self._git.remembered(("prompt", base, path), (), lambda: self._read(base, path))
-
-    def _read(self, base: Sha, path: str) -> str | Path | None:
-        name = os.fsencode(f"{base}:{path}\n")
-        head, _, rest = self._git.objects("cat-file", "--batch", "--follow-symlinks", stdin=name).out.partition(b"\n")
-        words = head.split()
-        if len(words) == 2 and words[0] == b"symlink":
-            return Path(os.path.normpath(os.path.join(self._main, os.fsdecode(rest[: int(words[1])]))))
-        if len(words) != 3 or words[1] != b"blob":
-            return None
+        held: Mapping[str, bytes | Path] = self._git.remembered(
+            ("prompts", base, at_once), (), lambda: self._read(base, at_once)
+        )
+        found = held.get(path)
         try:
-            return rest[: int(words[2])].decode()
+            return found.decode() if isinstance(found, bytes) else found
         except UnicodeDecodeError as error:
             raise PermanentError(f"{path} in {base[:12]}: the prompt template can't be read: {error}") from error
+
+    def _read(self, base: Sha, paths: Sequence[str]) -> Mapping[str, bytes | Path]:
+        """What a commit holds at these, none of which has a line end in it; without those where that is no file."""
+        names = b"".join(os.fsencode(f"{base}:{path}\n") for path in paths)
+        rest = self._git.objects("cat-file", "--batch", "--follow-symlinks", stdin=names).out
+        found: dict[str, bytes | Path] = {}
+        for path in paths:
+            head, _, rest = rest.partition(b"\n")
+            if head.endswith((b" missing", b" ambiguous")):
+                continue
+            *words, size = head.split()
+            content, rest = rest[: int(size)], rest[int(size) + 1 :]
+            if words == [b"symlink"]:
+                found[path] = Path(os.path.normpath(os.path.join(self._main, os.fsdecode(content))))
+            elif len(words) == 2 and words[1] == b"blob":
+                found[path] = content
+        return found
 
 
 def _text(path: Path) -> str:

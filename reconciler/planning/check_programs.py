@@ -18,20 +18,18 @@ _WORDS = (
     "trap true type ulimit umask unalias unset until wait while"
 )
 _BUILT_IN = frozenset(_WORDS.split())
-_INTERPRETER = re.compile(r"(ba|da|z|k)?sh|python[0-9.]*|node|ruby|perl")
+_INTERPRETER = r"(ba|da|z|k)?sh|python[0-9.]*|node|ruby|perl"
 _SCRIPTS = frozenset((".sh", ".bash", ".zsh", ".py", ".rb", ".pl", ".js", ".mjs", ".cjs", ".ts"))
-_SETS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_ALWAYS = re.compile(r"(?:.*(?:\|\||;|\n)\s*)?(?:true|:|exit\s+0)\s*;?\s*|\s*(?:echo|printf)\b[^&|;$`\n]*", re.DOTALL)
-_STOPS_EARLY = re.compile(
-    r"\bset\s+-[a-z]*e|\bexit\s+(?!0\b)|\breturn\b|\{|\(|\bif\b|\bcase\b|\bfor\b|\bwhile\b|#|['\"]"
-)
+_SETS = r"[A-Za-z_][A-Za-z0-9_]*="
+_ALWAYS = r"(?s)(?:.*(?:\|\||;|\n)\s*)?(?:true|:|exit\s+0)\s*;?\s*|\s*(?:echo|printf)\b[^&|;$`\n]*"
+_STOPS_EARLY = r"\bset\s+-[a-z]*e|\bexit\s+(?!0\b)|\breturn\b|\{|\(|\bif\b|\bcase\b|\bfor\b|\bwhile\b|#|['\"]"
 _NAME = r"[\w@%+.,/-]+"
-_LACKS = re.compile(
+_LACKS = (
     rf"command not found: (?P<zsh>{_NAME})|[\u2018'](?P<env>{_NAME})[\u2019']: No such file or directory"
     rf"|(?:cannot open )?(?P<sh>{_NAME}): (?:command |required file |cannot execute: required file )?(?:not found|No such file)"
     rf"|(?P<unfit>{_NAME}): (?:Permission denied|cannot execute)"
 )
-_SHELL = re.compile(r"[$`(){}*?~!<>\n]|\|\|")
+_SHELL = r"[$`(){}*?~!<>\n]|\|\|"
 
 
 def programs(checks: Iterable[str]) -> tuple[str, ...]:
@@ -52,7 +50,7 @@ def always_green(check: str) -> bool:
     >>> [always_green(check) for check in ("make && true", "set -e; make; true", "exit 01", "echo ok | grep x", "make; exit $?")]
     [False, False, False, False, False]
     """
-    return bool(_ALWAYS.fullmatch(check)) and not _STOPS_EARLY.search(check)
+    return bool(re.fullmatch(_ALWAYS, check)) and not re.search(_STOPS_EARLY, check)
 
 
 def file(check: str) -> str | None:
@@ -64,7 +62,7 @@ def file(check: str) -> str | None:
     words = _first(check)
     if not words:
         return None
-    run = words[0] if "/" in words[0] else words[1] if _INTERPRETER.fullmatch(words[0]) and len(words) > 1 else ""
+    run = words[0] if "/" in words[0] else words[1] if re.fullmatch(_INTERPRETER, words[0]) and len(words) > 1 else ""
     path = posixpath.normpath(run) if run and not run.startswith(("-", "/")) else ""
     return None if path in ("", ".") or path.startswith("../") else path
 
@@ -78,7 +76,7 @@ def lacked(printed: str) -> tuple[str, bool] | None:
     >>> lacked("sh: 1: ./ci/check.sh: Permission denied"), lacked("it failed")
     (('./ci/check.sh', True), None)
     """
-    last = next(reversed(list(_LACKS.finditer(printed))), None)
+    last = next(reversed(list(re.finditer(_LACKS, printed))), None)
     if last is None:
         return None
     return last["zsh"] or last["env"] or last["sh"] or last["unfit"], last["unfit"] is not None
@@ -106,13 +104,13 @@ def written(path: str) -> bool:
 def _first(check: str) -> list[str]:
     """The words of the command that a check begins with; none where a shell would have to say which that is."""
     head = re.split(r"&&|;|\|", check, maxsplit=1)[0]
-    if _SHELL.search(check):
+    if re.search(_SHELL, check):
         return []
     try:
         words = shlex.split(head, comments=True)
     except ValueError:
         return []
-    while words and _SETS.match(words[0]):
+    while words and re.match(_SETS, words[0]):
         if words.pop(0).startswith("PATH="):
             return []
     return words

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from statistics import median
 from typing import Any
 
 from rich.console import RenderableType
@@ -14,6 +13,7 @@ from reconciler.planning.plan import Plan
 from reconciler.planning.queue_places import LineState, QueuePlace
 from reconciler.render.listing import columns
 from reconciler.render.words import stamp, wall
+from reconciler.system.late import late
 
 Document = dict[str, Any]
 
@@ -74,7 +74,10 @@ def _typical_s(observed: Observed) -> float | None:
         return None
     well = [run for runs in observed.checks.values() for run in runs if run.exit and run.exit.well and run.started_at]
     newest = sorted(well, key=_ended)[-NEWEST:]
-    return median(_took_s(run) for run in newest) if newest else None
+    if not newest:
+        return None
+    found: float = late("statistics").median(_took_s(run) for run in newest)
+    return found
 
 
 def _ended(run: Run) -> float:

@@ -26,6 +26,8 @@ MODULES = {
     "reconciler.system.wakes": "for who stays until something changes",
     "reconciler.trackers.beads": "where there is a database",
     "sqlite3": "where runs are archived",
+    "socket": "for who serves, or is served by, another process",
+    "statistics": "where a queue is shown",
     "psutil": "where there is no /proc to read",
     "yaml": "a tenth of what a short command takes, and few read or write it",
 }

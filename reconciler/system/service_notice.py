@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 
 from msgspec import Struct
+
+from reconciler.system.late import late
 
 # What is meant for the process that a manager started, and for nobody that this one starts.
 VARIABLES = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "INVOCATION_ID"})
@@ -40,6 +41,7 @@ class ServiceNotice(Struct):
             return
         # A name that begins with @ is none in the file system.
         name = f"\0{self.address[1:]}" if self.address.startswith("@") else self.address
+        socket = late("socket")
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
                 out.setblocking(False)

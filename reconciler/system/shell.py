@@ -26,12 +26,12 @@ OUTPUT_LIMIT = 64 * 1024 * 1024
 COMPLAINT_MAX = 800
 _AT_ONCE = 64 * 1024
 _STOPPED_S = 1.0
-_CAUSE = re.compile(r"fatal: |error: |remote: |ERROR: |! \[", re.IGNORECASE)
+_CAUSE = r"(?i)fatal: |error: |remote: |ERROR: |! \["
 # Empty lines, rules of dashes, and what git itself says of how far it is, where it goes, and what one might do. Whatever
 # else comes from the other side may be the words of a hook.
 _PROGRESS = "(Enumerating|Counting|Compressing|Writing|Receiving|Unpacking|Resolving|Updating|Finding|Total)\\b.*"
-_NO_CAUSE = re.compile(rf"(remote:\s*)?([^\w]*$|{_PROGRESS})|hint: |warning: |To \S+$|From \S+$|.*\d+% \(")
-_LISTED = re.compile(r"(?<=[^\n])\n\t+(?=\S)")  # what git lists below a line, it indents by a tab
+_NO_CAUSE = rf"(remote:\s*)?([^\w]*$|{_PROGRESS})|hint: |warning: |To \S+$|From \S+$|.*\d+% \("
+_LISTED = r"(?<=[^\n])\n\t+(?=\S)"  # what git lists below a line, it indents by a tab
 _IN_SHORT = "error: failed to push some refs"
 
 
@@ -54,7 +54,7 @@ class Finished(Struct, frozen=True):
         ('- no secrets', '-- key --', 'path: a.py:1', '! [rejected] x (no)')
         """
         found = (line.strip() for line in self.err.decode("utf-8", "replace").splitlines())
-        telling = (line for line in found if line.startswith(("remote:", "! [")) and not _NO_CAUSE.match(line))
+        telling = (line for line in found if line.startswith(("remote:", "! [")) and not re.match(_NO_CAUSE, line))
         return tuple(dict.fromkeys(line.removeprefix("remote:").strip() for line in telling))
 
     @property
@@ -74,12 +74,12 @@ class Finished(Struct, frozen=True):
         >>> Finished(1, b"", b"starts\\nis broken").complaint, Finished(3, b"", b"").complaint
         ('is broken', 'exit status 3')
         """
-        whole = _LISTED.sub(" ", self.err.decode("utf-8", "replace"))
+        whole = re.sub(_LISTED, " ", self.err.decode("utf-8", "replace"))
         found = (line.strip() for line in whole.splitlines())
-        lines = [line for line in found if not _NO_CAUSE.match(line)]
+        lines = [line for line in found if not re.match(_NO_CAUSE, line)]
         if not lines:
             return f"exit status {self.code}"
-        causes = [n for n, line in enumerate(lines) if _CAUSE.match(line)]
+        causes = [n for n, line in enumerate(lines) if re.match(_CAUSE, line)]
         telling = lines[: causes[-1] + 1] if causes else lines[-1:]
         more = [line for line in telling if not line.startswith(_IN_SHORT)] or telling
         whole = "; ".join(dict.fromkeys(more))

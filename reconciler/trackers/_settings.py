@@ -16,6 +16,8 @@ from reconciler.trackers import _files as files
 
 _PREFIX = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,38}[A-Za-z0-9_])?")
 _PREFIX_MAX = 40
+# Comments and a prefix, as `prepare` and `bd init` write them: to import the reader of all else takes a tenth of a `status`.
+_PLAIN = re.compile(rb'(?:#[ -~]*\n|\n)*(?:issue-prefix: "([A-Za-z0-9._-]+)"\n(?:#[ -~]*\n|\n)*)?')
 _DOLT = ("dolt", "embeddeddolt")
 _SQLITE = ("*.db", "*.sqlite", "*.sqlite3")
 
@@ -100,6 +102,8 @@ def _backend(path: Path) -> str | None:
 def _settings(path: Path) -> Mapping[str, Any]:
     if (found := files.read(path)) is None:
         return {}
+    if plain := _PLAIN.fullmatch(found.data):
+        return {"issue-prefix": plain[1].decode()} if plain[1] else {}
     yaml = late("yaml")
     try:
         data = yaml.safe_load(found.data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -92,7 +91,7 @@ def open_site(
     tool = _git(repository, environ, control)
     recorded = Recorded(repository.state)
     beads = repository.main / ".beads"
-    host = socket.gethostname()
+    host = os.uname().nodename
     workspaces = AnyWorkspaces(tool)
     return Site(
         repository=repository,

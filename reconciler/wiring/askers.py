@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from reconciler.model.errors import PermanentError
 from reconciler.runners import _processes as processes
-from reconciler.runners._peers import Peer
+
+if TYPE_CHECKING:
+    from reconciler.runners._peers import Peer  # with sockets and addresses: for who serves the page
 
 RUN_MARKER = "RECONCILE_RUN"
 

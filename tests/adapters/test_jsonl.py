@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.errors import PermanentError, RefusedError, TemporaryError
 from reconciler.model.names import TaskId
 from reconciler.model.ports import Change, NewTask
-from reconciler.trackers import _files
+from reconciler.trackers import _files, _settings
 from reconciler.trackers import _lines as lines
 from reconciler.trackers.jsonl import JsonlTracker, holds_database
 
@@ -847,6 +848,61 @@ def test_settings_that_make_no_sense_are_named(folder, text):
 
     with pytest.raises(PermanentError, match=r"config\.yaml"):
         folder.tracker.prefix()
+
+
+_CONFIGS = st.lists(
+    st.sampled_from(
+        [
+            b'issue-prefix: "ab"\n',
+            b'issue-prefix: "1.0"\n',
+            b'issue-prefix: ""\n',
+            b'issue-prefix: "a\\n"\n',
+            b"# issue-prefix: no\n",
+            "# größer\n".encode(),
+            b"# \x07\n",
+            b"#\t\n",
+            b"#\r\n",
+            b"\n",
+            b" \n",
+            b"---\n",
+            b"...\n",
+            b"%YAML 1.1\n",
+            b"no-db: true\n",
+            b" x\n",
+            b"#",
+        ]
+    ),
+    max_size=4,
+).map(b"".join)
+
+
+@given(text=_CONFIGS)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_settings_that_are_read_without_yaml_are_what_yaml_makes_of_them(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text)
+    try:
+        expected = yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        expected = None
+
+    try:
+        found = _settings._settings(path)
+    except PermanentError:
+        found = None
+
+    assert found == (expected if isinstance(expected, dict) else None)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"# a\n\n#\n", b'issue-prefix: "my-demo"\n', b'# a\n\nissue-prefix: "ab.c"\n# b\n']
+)
+def test_settings_as_beads_and_we_write_them_need_no_yaml(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(_settings, "late", pytest.fail)
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text)
+
+    assert _settings._settings(path) == (yaml.safe_load(text) or {})
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import re
 
 from msgspec import Struct
 
-_SCP = re.compile(r"(?:[^/@:]+@)?(?P<host>[A-Za-z0-9.-]+):(?!//)(?P<path>.+)")
-_URL = re.compile(r"(?:https?|ssh|git)://(?:[^/@]+@)?(?P<host>[A-Za-z0-9.-]+)(?::\d+)?/(?P<path>.+)")
-_PATH = re.compile(r"/?(?P<owner>[A-Za-z0-9][A-Za-z0-9-]*(?:_[A-Za-z0-9]+)?)/(?P<name>[A-Za-z0-9._-]+?)(?:\.git)?/*")
+_SCP = r"(?:[^/@:]+@)?(?P<host>[A-Za-z0-9.-]+):(?!//)(?P<path>.+)"
+_URL = r"(?:https?|ssh|git)://(?:[^/@]+@)?(?P<host>[A-Za-z0-9.-]+)(?::\d+)?/(?P<path>.+)"
+_PATH = r"/?(?P<owner>[A-Za-z0-9][A-Za-z0-9-]*(?:_[A-Za-z0-9]+)?)/(?P<name>[A-Za-z0-9._-]+?)(?:\.git)?/*"
 _OTHER_NAMES = {"ssh.github.com": "github.com", "www.github.com": "github.com"}
 
 
@@ -43,7 +43,7 @@ def host_of(url: str) -> str | None:
     >>> host_of("git@git.acme.org:a/b"), host_of("https://x:secret@git.acme.org:8443/a"), host_of("../a")
     ('git.acme.org', 'git.acme.org', None)
     """
-    found = _URL.fullmatch(url) or _SCP.fullmatch(url)
+    found = re.fullmatch(_URL, url) or re.fullmatch(_SCP, url)
     return found["host"].lower() if found else None
 
 
@@ -57,11 +57,11 @@ def parse(url: str, *, also: str = "") -> Slug | None:
     >>> parse("https://gitlab.com/acme/app"), parse("../app")
     (None, None)
     """
-    found = _URL.fullmatch(url) or _SCP.fullmatch(url)
+    found = re.fullmatch(_URL, url) or re.fullmatch(_SCP, url)
     if not found:
         return None
     host = _OTHER_NAMES.get(found["host"].lower(), found["host"].lower())
-    path = _PATH.fullmatch(found["path"])
+    path = re.fullmatch(_PATH, found["path"])
     if (
         not path
         or path["name"] in (".", "..")
