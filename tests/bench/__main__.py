@@ -26,7 +26,7 @@ from tests.bench.leaving import left_behind
 from tests.bench.machines import machines
 from tests.bench.overlapping import overlapping
 from tests.bench.planning import planning
-from tests.bench.programs import differing, many, memory, starting
+from tests.bench.programs import differing, many, memory, starting, supervisors
 from tests.bench.queueing import queueing
 from tests.bench.ticks import large_repository, quiet_tick, resting
 from tests.bench.working import end_to_end, handover, spawning
@@ -50,6 +50,7 @@ ROWS: dict[str, Callable[..., list[Figure]]] = {
     "start": starting,
     "diff": differing,
     "memory": memory,
+    "supervisor": supervisors,
     "many": many,
     "large": large_repository,
     "github": on_github,

@@ -8,8 +8,8 @@ from tests.bench.figures import Figure, Spent, spending
 from tests.bench.scenes import COMMITS, scene
 from tests.bench.working import Serial
 
-CHECKED, AS_SMALL_A_TREE = 3.0, 1.5
-FILES = 400
+CHECKED, PROCESSES, AS_SMALL_A_TREE, AS_RAW = 3.0, 20.0, 1.5, 2.0
+FILES, HUGE = 400, 50_000
 
 
 def checked(*, quick: bool) -> list[Figure]:
@@ -31,14 +31,28 @@ def checked(*, quick: bool) -> list[Figure]:
             limit=CHECKED,
             times=True,
             note=f"wall: {spent.wall_s:.1f} s, beside {raw.wall_s:.1f} s one after the other",
-        )
+        ),
+        Figure(
+            what="processes of a task with a check, all of them counted",
+            value=spent.forked / tasks,
+            unit="",
+            beside="its raw commands",
+            other=raw.forked / tasks,
+            limit=PROCESSES,
+        ),
     ]
 
 
 def tree(*, quick: bool) -> list[Figure]:
-    """The same without a check in a tree of 400 files, beside one of a single file."""
-    tasks = 10 if quick else 60
+    """The same without a check in a tree of 400 files, beside one of a single file; in a huge one, beside its raw commands."""
+    tasks, few, huge = (10, 2, 5_000) if quick else (60, 10, HUGE)
     many, one = _landed(tasks, files=FILES), _landed(tasks, files=1)
+    with scene("serial", huge) as plain:
+        serial = Serial(plain)
+        with spending() as raw:
+            for n in range(few):
+                serial.task(f"a-{n}")
+    ours = _landed(few, files=huge)
     return [
         Figure(
             what=f"{tasks} trivial tasks in a tree of {FILES} files: CPU",
@@ -48,7 +62,16 @@ def tree(*, quick: bool) -> list[Figure]:
             other=one.cpu_s,
             limit=AS_SMALL_A_TREE,
             times=True,
-        )
+        ),
+        Figure(
+            what=f"{few} trivial tasks in a tree of {huge:,} files: CPU",
+            value=ours.cpu_s,
+            unit="s",
+            beside="their raw commands",
+            other=raw.cpu_s,
+            limit=AS_RAW,
+            times=True,
+        ),
     ]
 
 

@@ -58,6 +58,7 @@ class Spent:
     wall_s: float = 0.0
     own_s: float = 0.0
     children_s: float = 0.0
+    forked: int = 0  # processes and threads that the whole machine started meanwhile
     started: list[str] = field(default_factory=list)
 
     @property
@@ -77,6 +78,7 @@ def spending() -> Iterator[Spent]:
 
     # Not the class: who inherits from it has it already.
     subprocess.Popen.__init__ = counted  # type: ignore[method-assign]
+    forked = _forked()
     children, own, wall = _children_s(), time.process_time(), time.perf_counter()
     try:
         yield spent
@@ -84,6 +86,7 @@ def spending() -> Iterator[Spent]:
         spent.wall_s = time.perf_counter() - wall
         spent.own_s = time.process_time() - own
         spent.children_s = _children_s() - children
+        spent.forked = _forked() - forked
         subprocess.Popen.__init__ = real  # type: ignore[method-assign]
 
 
@@ -97,6 +100,22 @@ def resident_mb(pid: int, field: str = "VmRSS") -> float:
     """The memory of a process that is in use now, or with `VmHWM` at most so far."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
+
+
+def private_mb(pid: int) -> float:
+    """The memory of a process that it shares with no other."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
+def own_cpu_ms(pid: int) -> float:
+    """What a process has taken of a processor since it was forked, without its children."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e6
+
+
+def _forked() -> int:
+    lines = Path("/proc/stat").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("processes "))
 
 
 def _children_s() -> float:

@@ -8,11 +8,12 @@ import sys
 import time
 
 from tests.bench import scenes
-from tests.bench.figures import Figure, resident_mb
+from tests.bench.figures import Figure, own_cpu_ms, private_mb, resident_mb
 from tests.bench.scenes import Scene, scene
 
 HELP_MS, STATUS_MS, AMID_WORK_MS, DIFF_MS, AS_STATUS = 45.0, 150.0, 250.0, 120.0, 1.2
 CONTROLLER_MB, MANY_MB, SHIM_MB = 80.0, 140.0, 12.0
+PRIVATE_MB, START_MS = 1.0, 3.0
 _SLEEPS = ("-c", "import time; time.sleep(600)")
 
 
@@ -120,6 +121,54 @@ def memory(*, quick: bool) -> list[Figure]:
             beside="a bare `python -I -S`",
             other=isolated,
             limit=SHIM_MB,
+        ),
+    ]
+
+
+def supervisors(*, quick: bool) -> list[Figure]:
+    """What each of fifty agents takes beside itself: the process that supervises it."""
+    agents = 5 if quick else 50
+    with scene("supervisors") as there:
+        there.tasks({f"a-{n}": {} for n in range(agents)})
+        there.recorded(maxAgents=agents)
+        watch = there.start("watch")
+        try:
+            pids: list[int] = []
+
+            def all_started() -> bool:
+                pids[:] = [run.pid for run in there.site.runner.runs().values() if run.pid and run.started]
+                return len(pids) == agents
+
+            scenes.until(all_started, "every agent to be started")
+            time.sleep(2.0)
+            private, cpu = (statistics.median(map(of, pids)) for of in (private_mb, own_cpu_ms))
+        finally:
+            watch.terminate()
+            watch.wait()
+        bare = subprocess.Popen((sys.executable, "-I", "-S", *_SLEEPS))
+        try:
+            time.sleep(0.5)
+            plain_private, plain_cpu = private_mb(bare.pid), own_cpu_ms(bare.pid)
+        finally:
+            bare.kill()
+            bare.wait()
+    where, beside = f"{agents} alive, median", "a bare `python -I -S`"
+    return [
+        Figure(
+            what=f"supervisor: private memory ({where})",
+            value=private,
+            unit="MB",
+            beside=beside,
+            other=plain_private,
+            limit=PRIVATE_MB,
+        ),
+        Figure(
+            what=f"supervisor: CPU until its agent runs ({where})",
+            value=cpu,
+            unit="ms",
+            beside=beside,
+            other=plain_cpu,
+            limit=START_MS,
         ),
     ]
 

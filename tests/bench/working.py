@@ -22,7 +22,7 @@ from tests.bench.figures import Figure, Spent, spending
 from tests.bench.scenes import COMMITS, Scene, scene
 
 HANDOVER_MS = 100.0
-END_TO_END = 1.5
+END_TO_END, CPU, PROCESSES = 1.5, 2.0, 16.0
 SPAWNING = 2.2
 
 
@@ -78,8 +78,25 @@ def end_to_end(*, quick: bool) -> list[Figure]:
             other=before.wall_s + after.wall_s,
             limit=END_TO_END,
             times=True,
-            note=f"CPU: {spent.cpu_s:.1f} s with agents, beside {before.cpu_s + after.cpu_s:.1f} s",
-        )
+        ),
+        Figure(
+            what=f"{tasks} trivial tasks end to end: CPU",
+            value=spent.cpu_s,
+            unit="s",
+            beside="their raw commands",
+            other=before.cpu_s + after.cpu_s,
+            limit=CPU,
+            times=True,
+            note="with their agents",
+        ),
+        Figure(
+            what="processes of a task, all of them counted",
+            value=spent.forked / tasks,
+            unit="",
+            beside="its raw commands",
+            other=(before.forked + after.forked) / tasks,
+            limit=PROCESSES,
+        ),
     ]
 
 
