@@ -309,6 +309,31 @@ Events
     )
 
 
+def test_a_wait_that_several_commands_noted_is_shown_once_and_stays_in_the_document():
+    decided, observed = busy()
+    wait = {"event": "Waiting", "task": "x-3", "reason": "Blocked", "message": "by x-1"}
+    noted = {"event": "Noted", "task": "x-3", "took_s": 1.2}
+    events = [
+        {**each, "at": f"2026-01-01T11:58:{n:02}Z"}
+        for n, each in enumerate((wait, wait, {**wait, "message": "by x-2"}, wait, noted, noted, wait))
+    ]
+
+    shown = document.describe(TaskId("x-3"), decided, observed, events)
+
+    assert shown["events"] == events
+    assert (
+        printed(text.describe(shown)).partition("Events\n")[2]
+        == """\
+  2026-01-01 11:58:00  Waiting  Blocked: by x-1
+  2026-01-01 11:58:02  Waiting  Blocked: by x-2
+  2026-01-01 11:58:03  Waiting  Blocked: by x-1
+  2026-01-01 11:58:04  Noted    took_s=1.2
+  2026-01-01 11:58:05  Noted    took_s=1.2
+  2026-01-01 11:58:06  Waiting  Blocked: by x-1
+"""
+    )
+
+
 def test_times_in_tables_are_those_of_the_readers_clock(monkeypatch):
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()

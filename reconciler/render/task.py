@@ -139,12 +139,18 @@ def ending(record: dict[str, Any] | None, report: dict[str, Any] | None = None) 
 
 
 def _events(document: dict[str, Any]) -> Iterator[RenderableType]:
-    events = document["events"]
+    found = document["events"]
+    # Each command that acts notes for itself why a task waits: who reads that twice looks for what changed in between.
+    events = [event for before, event in zip([{}, *found], found, strict=False) if not _same_wait(before, event)]
     if not events:
         return
     left_out = f" (the newest {EVENTS_MAX} of {len(events)})" if len(events) > EVENTS_MAX else ""
     yield Text.assemble(("\nEvents", "bold"), left_out)
     yield Rows(rows=[_event(event) for event in events[-EVENTS_MAX:]], yields=1, note_least=32)
+
+
+def _same_wait(before: dict[str, Any], event: dict[str, Any]) -> bool:
+    return event.get("event") == "Waiting" and {**before, "at": event.get("at")} == event
 
 
 def _event(event: dict[str, Any]) -> Row:
