@@ -62,10 +62,17 @@ def take_away(root: Path) -> None:
     """
     if not os.path.lexists(root):
         return
-    _make_writable(root)
+    try:
+        _empty(root)
+    except PermissionError:
+        _make_writable(root)  # some caches (Go's) are made read-only on purpose
+        _empty(root)
+    os.rmdir(root)
+
+
+def _empty(root: Path) -> None:
     for name in sorted(os.listdir(root), key=lambda name: name == ".git"):
         _remove(root / name)
-    os.rmdir(root)
 
 
 def _remove(path: Path) -> None:
@@ -76,7 +83,6 @@ def _remove(path: Path) -> None:
 
 
 def _make_writable(root: Path) -> None:
-    # Some caches (Go's) are made read-only on purpose.
     for folder, names, _ in os.walk(root):
         for name in [".", *names]:
             path = os.path.join(folder, name)

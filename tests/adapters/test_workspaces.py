@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -1019,6 +1020,33 @@ def test_read_only_folders_do_not_stop_a_removal(repo, spaces, spec, root):
 
     spaces.remove(TASK, Venue(root=root))
 
+    assert not place.exists()
+
+
+def test_whoever_is_not_root_removes_read_only_folders_too_and_git_last(tmp_path):
+    way = ("setpriv", "--inh-caps=-all", "--bounding-set=-all") if os.geteuid() == 0 else ()
+    if way and (not shutil.which("setpriv") or subprocess.run((*way, "true")).returncode):
+        pytest.skip("root can't do without its rights here")
+    place = tmp_path / "place"
+    for name, mode in {"a/b": 0o555, "c": 0o000, "d/e": 0o600}.items():
+        (place / name).mkdir(parents=True)
+        (place / name / "file").write_text("x")
+        (place / name).chmod(mode)
+    (place / ".git").write_text("gitdir: ../git\n")
+    (place / "a").chmod(0o555)
+    program = """
+import os, shutil, sys
+from pathlib import Path
+from reconciler.workspaces import folders
+real, stood = folders._remove, []
+folders._remove = lambda path: (stood.append((path.name, os.path.lexists(path.parent / ".git"))), real(path))
+folders.take_away(Path(sys.argv[1]))
+print(stood[-1], all(there for _, there in stood))
+"""
+
+    done = subprocess.run((*way, sys.executable, "-c", program, str(place)), capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr) == ("('.git', True) True\n", "")
     assert not place.exists()
 
 
