@@ -88,7 +88,7 @@ class Salvages:
             return seen
         # Of a file that is being written this very moment, another change could leave the same date.
         old_enough = time.time_ns() - standing.newest_ns > _SETTLES_NS
-        taken = snapshot.take(self._git, work, lock)
+        taken = snapshot.take(self._git, work, lock, standing)
         changes = copies.changed(work.place, work.recipe.copies)
         copies.keep(work.place, changes, self._git.repository.state / "copies" / work.task)
         kept = self._kept(f"{SALVAGE_REFS}{work.task}/")

@@ -16,7 +16,7 @@ from reconciler.git.refusals import UnusableTree
 from reconciler.model.names import Sha, TaskId
 from reconciler.workspaces import folders
 from reconciler.workspaces.checkout import Recipe
-from reconciler.workspaces.folders import Stamp
+from reconciler.workspaces.folders import Contents, Stamp
 
 READ_TIMEOUT_S = 3600.0
 
@@ -59,15 +59,20 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     sight: Sight
 
 
-def take(git: Git, work: Work, lock: int) -> Snapshot:
-    """Hash every file that counts, and write what git does not have yet. Raises TemporaryError for an unreadable one."""
+def take(git: Git, work: Work, lock: int, standing: Contents | None = None) -> Snapshot:
+    """Hash every file that counts, and write what git does not have yet. Raises TemporaryError for an unreadable one.
+
+    `standing`: what stands there, where that was counted just now: before any content is read, so that whatever changes
+    from then on makes another sight.
+    """
     index = _Index(git, work, lock)
     filled = index.load()
     start = objects.commits(git, work.start)[0].tree if work.start else index.tree()
     if not os.path.lexists(work.place):
         return Snapshot(tree=start, start=start, sight=Sight())
+    standing = standing or folders.contents(work.place)
     compared = index.compared()
-    seen = index.look(compared)
+    seen = index.look(compared, standing)
     if filled and not (seen.deleted or seen.gitlinks) and seen.files.keys() <= compared.unchanged:
         return Snapshot(tree=start, start=start, sight=seen)
     index.forget(seen.deleted)
@@ -82,7 +87,10 @@ def sight(git: Git, work: Work, lock: int) -> Sight:
     """What counts in a worktree, without reading any content."""
     index = _Index(git, work, lock)
     index.load()
-    return index.look(index.listing()) if os.path.lexists(work.place) else Sight()
+    if not os.path.lexists(work.place):
+        return Sight()
+    standing = folders.contents(work.place)
+    return index.look(index.listing(), standing)
 
 
 def forget(git: Git, task: TaskId) -> None:
@@ -143,9 +151,8 @@ class _Index:
             return False
         return True
 
-    def look(self, listing: _Listing) -> Sight:
+    def look(self, listing: _Listing, found: Contents) -> Sight:
         """What counts: tracked files as they stand, untracked ones that are not ignored, deletions, repositories."""
-        found = folders.contents(self._work.place)
         tracked, gitlinks, untracked = listing.tracked, listing.gitlinks, listing.untracked
         if gitlinks:
             # Git looks into no folder that it takes for a submodule, even where it holds plain files only.

@@ -450,6 +450,48 @@ def test_a_change_while_it_is_being_saved_is_noticed(repo, spaces, root, work, m
     assert (work / "new").read_text() == "changed at the worst moment\n"
 
 
+@pytest.mark.parametrize("when", ["before it is read", "after it was read"])
+@pytest.mark.parametrize("change", ["tracked", "new", "kept", "gone"])
+@pytest.mark.parametrize("dirty", [False, True], ids=["clean", "dirty"])
+def test_what_changes_while_a_worktree_is_looked_at_goes_with_no_removal(
+    repo, spaces, root, work, monkeypatch, when, change, dirty
+):
+    (work / "kept").write_text("as it was\n")
+    if not dirty:
+        repo.commit({"kept": "as it was\n"}, where=work)
+    comparing, times = snapshot._Index.compared, iter([True])
+
+    def compare(index):
+        def meanwhile():
+            if next(times, False):
+                name = {"tracked": "README", "gone": "README"}.get(change, change)
+                (work / name).unlink() if change == "gone" else (work / name).write_text("at the worst moment\n")
+
+        if when == "before it is read":
+            meanwhile()
+        found = comparing(index)
+        if when == "after it was read":
+            meanwhile()
+        return found
+
+    monkeypatch.setattr(snapshot._Index, "compared", compare)
+
+    try:
+        saved = spaces.remove(TASK, Venue(root=root))
+    except (ChangedError, TemporaryError):
+        assert work.is_dir()
+        assert change == "gone" or "at the worst moment" in "".join(
+            path.read_text() for path in work.iterdir() if path.is_file()
+        )
+        saved = spaces.remove(TASK, Venue(root=root))
+    assert not work.exists()
+    if change == "gone":
+        assert saved and "README" not in repo.git("ls-tree", "--name-only", saved.commit).split()
+    else:
+        name = {"tracked": "README"}.get(change, change)
+        assert saved and repo.git("show", f"{saved.commit}:{name}") == "at the worst moment"
+
+
 def test_a_change_right_before_the_removal_is_noticed(repo, spaces, root, work, monkeypatch):
     locking = spaces._register.lock
 
