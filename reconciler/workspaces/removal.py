@@ -15,7 +15,7 @@ from reconciler.model.names import Sha, TaskId, branch_of, is_sha
 from reconciler.model.observed import Salvage, WorktreeFault
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
-from reconciler.workspaces import checkout, folders, snapshot
+from reconciler.workspaces import checkout, copies, folders, snapshot
 from reconciler.workspaces.branches import Branches
 from reconciler.workspaces.salvage import Salvages, Saved
 from reconciler.workspaces.snapshot import Work
@@ -66,7 +66,9 @@ class Removals(Struct, frozen=True, kw_only=True):
         """True when nothing that counts has changed since it was saved. What git ignores may have: that is asked last."""
         if folders.contents(found.place).digest == saved.digest:
             return True
-        return saved.sight is not None and snapshot.sight(self.git, self.work(task, found), lock) == saved.sight
+        work = self.work(task, found)
+        kept = saved.sight is not None and copies.changed(work.place, work.recipe.copies) == saved.kept_copies
+        return kept and snapshot.sight(self.git, work, lock) == saved.sight
 
     def save(self, task: TaskId, found: FoundWorktree, lock: int) -> Saved:
         """Save what no ref holds, and note where a repository of its own is in it."""

@@ -7,7 +7,7 @@ import re
 import time
 from datetime import UTC, datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from reconciler.git import objects, refs
 from reconciler.git.commands import Git
@@ -44,6 +44,9 @@ class Saved(Struct, frozen=True, kw_only=True):
     digest: str  # of what stood there when it was looked at first
     repositories: tuple[str, ...] = ()
     sight: Sight | None = None  # None where nothing had changed since it was looked at before
+    kept_copies: copies.Digests = field(
+        default_factory=dict
+    )  # which a sight is without: those that are kept, as they were
 
 
 class _Kept(Struct, frozen=True, kw_only=True):
@@ -91,17 +94,18 @@ class Salvages:
         taken = snapshot.take(self._git, work, lock, standing)
         changes = copies.changed(work.place, work.recipe.copies)
         copies.keep(work.place, changes, self._git.repository.state / "copies" / work.task)
+        seen = replace(seen, sight=taken.sight, kept_copies=changes)
         kept = self._kept(f"{SALVAGE_REFS}{work.task}/")
         lost = self._lost(work)
         if not lost and not self._dirty(work, taken, kept):
             if old_enough:
                 self._clean[work.task] = looks, time.monotonic() + _CLEAN_S
-            return replace(seen, sight=taken.sight, repositories=taken.sight.repositories)
+            return seen
         parents = tuple(dict.fromkeys([*([work.start] if work.start else []), *lost]))
         same = (each.salvage for each in kept if (each.tree, each.parents) == (taken.tree, parents))
         salvage = next(same, None) or self._keep(work, taken, parents, kept)
         self._verify(work, taken, salvage, lock)
-        return replace(seen, salvage=salvage, sight=taken.sight, repositories=taken.sight.repositories)
+        return replace(seen, salvage=salvage)
 
     def keep(self, task: TaskId, commit: Sha) -> Salvage:
         """Keep a commit that was made elsewhere as saved work; the same content is kept once."""

@@ -417,6 +417,27 @@ def test_a_copy_that_the_agent_committed_is_work_like_any_other(repo, spaces, ro
     assert saved(repo, spaces, root)["local.conf"] == "3\n"
 
 
+def test_a_copy_that_changes_right_before_the_removal_is_kept_as_it_is_then(repo, spaces, root, monkeypatch):
+    repo.write({"local.conf": "1\n"})
+    work = made(repo, spaces, root, copy=("local.conf",))
+    repo.write({"local.conf": "2\n"}, where=work)
+    locking, times = spaces._register.lock, iter([True])
+
+    def write_then_lock(*args):
+        if next(times, False):
+            repo.write({"local.conf": "3\n"}, where=work)
+        return locking(*args)
+
+    monkeypatch.setattr(spaces._register, "lock", write_then_lock)
+
+    with pytest.raises(ChangedError):
+        spaces.remove(TASK, Venue(root=root))
+    spaces.remove(TASK, Venue(root=root))
+
+    kept = {path.read_text() for path in (repo.common / "reconcile/copies/x-1").rglob("*") if path.is_file()}
+    assert kept == {"2\n", "3\n"} and not work.exists()
+
+
 def test_a_forged_note_of_what_was_copied_saves_nothing_from_elsewhere(repo, spaces, root, tmp_path):
     (tmp_path / "secret").write_text("secret\n")
     work = made(repo, spaces, root)
