@@ -85,6 +85,9 @@ def _is_replaced(decided: Plan) -> bool:
     return any(epic.degraded and epic.degraded.reason is Reason.PROGRAM_REPLACED for epic in decided.epics)
 
 
+Stamp = tuple[int, int, int, int]  # inode, size, times of content and of inode
+
+
 class Watched(Struct):
     """What is wanted: the recorded manifests, kept in step with the files that are watched."""
 
@@ -92,7 +95,7 @@ class Watched(Struct):
     sources: tuple[str, ...]
     most: int | None
     out: Output
-    stamps: dict[Path, int] = field(default_factory=dict)
+    stamps: dict[Path, Stamp | None] = field(default_factory=dict)
     problem: str | None = None
 
     @property
@@ -162,7 +165,7 @@ def _paths(sources: tuple[str, ...]) -> list[Path]:
     return [Path(source).resolve() for source in sources if source != "-"]
 
 
-def _stamps(sources: tuple[str, ...]) -> dict[Path, int]:
+def _stamps(sources: tuple[str, ...]) -> dict[Path, Stamp | None]:
     return {file: _stamp(file) for path in _paths(sources) for file in _files(path)}
 
 
@@ -172,8 +175,10 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _stamp(file: Path) -> int:
+def _stamp(file: Path) -> Stamp | None:
+    """What changes when a file does, also where its date was put back; None where there is none."""
     try:
-        return file.stat().st_mtime_ns
+        found = file.stat()
     except FileNotFoundError:
-        return 0
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
