@@ -638,6 +638,27 @@ BREAKS = (
         "tests/adapters/test_salvage.py",
     ),
     Break(
+        "what changes after it was read counts as read",
+        "reconciler/workspaces/salvage.py",
+        "taken = snapshot.take(self._git, work, lock, standing)\n",
+        "taken = replace(snapshot.take(self._git, work, lock), sight=snapshot.sight(self._git, work, lock))\n",
+        "tests/adapters/test_salvage.py",
+    ),
+    Break(
+        "a copy that changes before its worktree goes is gone",
+        "reconciler/workspaces/removal.py",
+        " and copies.changed(work.place, work.recipe.copies) == saved.kept_copies\n",
+        "\n",
+        "tests/adapters/test_salvage.py",
+    ),
+    Break(
+        "a watched manifest is what it was while its date is",
+        "reconciler/cli/watch.py",
+        "    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns\n",
+        "    return found.st_mtime_ns\n",
+        "tests/test_watched_files.py",
+    ),
+    Break(
         "what was saved is gone with its first month",
         "reconciler/workspaces/salvage.py",
         "            if not salvage.dropped:\n",
