@@ -23,6 +23,7 @@ from reconciler.planning.review_prompts import Matter
 from reconciler.planning.review_terms import terms
 from reconciler.planning.reviews import at_length, in_short, why_it_failed
 from reconciler.planning.risk import Risk, assess
+from reconciler.system.shell import Finished
 
 DIFF = Diff(
     start=worlds.BASE,
@@ -290,6 +291,24 @@ def test_whatever_stands_where_one_template_is_expected_the_other_is_what_the_ba
 
     assert prompts.review(worlds.an_epic(), base) == "Ours, 3 missing\n"
     assert (prompts.template(worlds.an_epic(), base) == "{title}\n") is (to == "../../docs/a")
+
+
+def test_a_submodule_in_the_place_of_a_template_is_no_file_to_newer_versions_of_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = gitrepo.make(tmp_path / "main", files={WORKER: "{title}\n", MERGER: "Ours.\n"})
+    git, base = repo.seam(), repo.head()
+    asking = git.objects
+
+    def newer(*args: str, **more: object) -> Finished:
+        found = asking(*args, **more)  # type: ignore[arg-type]
+        head, _, rest = found.out.partition(b"\n{title}\n\n")
+        assert head and rest
+        return replace(found, out=head.split()[0] + b" submodule\n" + rest)
+
+    monkeypatch.setattr(git, "objects", newer)
+
+    assert Templates(git).review(worlds.an_epic(), base) == "Ours.\n"
 
 
 def test_a_template_that_is_no_text_is_named_and_the_other_is_read(tmp_path: Path) -> None:

@@ -31,6 +31,12 @@ def put_back(file: Path) -> None:
     os.utime(file, ns=(0, 0))
 
 
+def test_a_link_to_itself_is_a_file_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "epic.yaml").symlink_to("epic.yaml")
+
+    assert set(_stamps((str(tmp_path / "epic.yaml"),)).values()) == {None}
+
+
 @pytest.mark.parametrize("change", [rewritten, replaced, put_back, Path.unlink])
 @pytest.mark.parametrize("as_folder", [False, True], ids=["file", "folder"])
 def test_a_file_of_the_same_size_and_date_is_known_to_be_another(

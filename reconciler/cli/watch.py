@@ -133,7 +133,7 @@ class Watched(Struct):
 
     def _watches(self, source: str) -> bool:
         # A link on the way to a file must not make it another one.
-        found = Path(source).resolve() if source else None
+        found = Path(os.path.realpath(source)) if source else None
         return found is not None and any(found == path or path in found.parents for path in self.paths)
 
 
@@ -162,7 +162,7 @@ def record(site: Site, specs: tuple[EpicSpec, ...], out: Output, named: Collecti
 
 
 def _paths(sources: tuple[str, ...]) -> list[Path]:
-    return [Path(source).resolve() for source in sources if source != "-"]
+    return [Path(os.path.realpath(source)) for source in sources if source != "-"]
 
 
 def _stamps(sources: tuple[str, ...]) -> dict[Path, Stamp | None]:
@@ -179,6 +179,6 @@ def _stamp(file: Path) -> Stamp | None:
     """What changes when a file does, also where its date was put back; None where there is none."""
     try:
         found = file.stat()
-    except FileNotFoundError:
+    except OSError:  # whoever reads it says what is wrong
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

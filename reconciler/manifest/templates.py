@@ -164,7 +164,7 @@ class Templates:
         found: dict[str, bytes | Path] = {}
         for path in paths:
             head, _, rest = rest.partition(b"\n")
-            if head.endswith((b" missing", b" ambiguous")):
+            if head.endswith((b" missing", b" ambiguous", b" submodule")):
                 continue
             *words, size = head.split()
             content, rest = rest[: int(size)], rest[int(size) + 1 :]

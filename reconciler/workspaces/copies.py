@@ -56,7 +56,7 @@ def keep(place: Path, changes: Digests, folder: Path) -> None:
         if os.path.lexists(target) and digest(target) == seen:
             continue
         _private_folders(folder, target.parent)
-        partial = target.with_name(f".{target.name}.partial")
+        partial = target.with_name(f".{seen[:16]}.partial")
         partial.unlink(missing_ok=True)
         _copy(place / name, partial, mode=0o600)
         if digest(partial) != seen:
@@ -76,7 +76,8 @@ def digest(path: Path) -> str:
     if path.is_symlink():
         return hashlib.sha256(b"link " + os.fsencode(os.readlink(path))).hexdigest()
     sha = hashlib.sha256()
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    # A pipe that an agent puts in its place would hold us until somebody writes to it.
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(fd, "rb") as stream:
         while block := stream.read(_BLOCK):
             sha.update(block)
@@ -123,7 +124,7 @@ def _copy(source: Path, target: Path, mode: int | None = None) -> None:
     if source.is_symlink():
         os.symlink(os.readlink(source), target)
         return
-    reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(reading, "rb") as old:
         wanted_mode = stat.S_IMODE(os.fstat(reading).st_mode) if mode is None else mode
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

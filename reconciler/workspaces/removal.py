@@ -64,11 +64,18 @@ class Removals(Struct, frozen=True, kw_only=True):
 
     def _as_it_was(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> bool:
         """True when nothing that counts has changed since it was saved. What git ignores may have: that is asked last."""
-        if folders.contents(found.place).digest == saved.digest:
+        standing = folders.contents(found.place)
+        if standing.digest == saved.digest:
             return True
         work = self.work(task, found)
-        kept = saved.sight is not None and copies.changed(work.place, work.recipe.copies) == saved.kept_copies
-        return kept and snapshot.sight(self.git, work, lock) == saved.sight
+        if saved.sight is None or snapshot.sight(self.git, work, lock, standing) != saved.sight:
+            return False
+        if copies.changed(work.place, work.recipe.copies) != saved.kept_copies:
+            return False
+        # While git listed them, what counts must have stood still, and nothing have come.
+        now = folders.contents(work.place)
+        counts = {*saved.sight.files, *work.recipe.copies, *(now.files.keys() - standing.files.keys())}
+        return all(now.files.get(path) == standing.files.get(path) for path in counts)
 
     def save(self, task: TaskId, found: FoundWorktree, lock: int) -> Saved:
         """Save what no ref holds, and note where a repository of its own is in it."""

@@ -83,13 +83,10 @@ def take(git: Git, work: Work, lock: int, standing: Contents | None = None) -> S
     return Snapshot(tree=index.tree(), start=start, sight=seen)
 
 
-def sight(git: Git, work: Work, lock: int) -> Sight:
-    """What counts in a worktree, without reading any content."""
+def sight(git: Git, work: Work, lock: int, standing: Contents) -> Sight:
+    """What counts of that which is `standing` in a worktree, without reading any content."""
     index = _Index(git, work, lock)
     index.load()
-    if not os.path.lexists(work.place):
-        return Sight()
-    standing = folders.contents(work.place)
     return index.look(index.listing(), standing)
 
 

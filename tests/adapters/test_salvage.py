@@ -438,6 +438,78 @@ def test_a_copy_that_changes_right_before_the_removal_is_kept_as_it_is_then(repo
     assert kept == {"2\n", "3\n"} and not work.exists()
 
 
+@pytest.mark.parametrize("when", ["before it is listed", "after it was listed"])
+@pytest.mark.parametrize("name", ["README", "new", "local.conf"])
+def test_what_changes_in_the_last_look_goes_with_no_removal_although_a_log_is_written(
+    repo, spaces, root, monkeypatch, name, when
+):
+    repo.write({"local.conf": "1\n"})
+    work = made(repo, spaces, root, copy=("local.conf",))
+    repo.write({".gitignore": "log\n", "log": "", "local.conf": "2\n"}, where=work)
+    listing, times = snapshot._Index.listing, iter([True])
+    locking = spaces._register.lock
+
+    def log_then_lock(*args):
+        repo.write({"log": "a line\n"}, where=work)
+        return locking(*args)
+
+    def listed(index):
+        last = next(times, False)
+        if last and when == "before it is listed":
+            repo.write({name: "at the worst moment\n"}, where=work)
+        found = listing(index)
+        if last and when == "after it was listed":
+            repo.write({name: "at the worst moment\n"}, where=work)
+        return found
+
+    monkeypatch.setattr(spaces._register, "lock", log_then_lock)
+    monkeypatch.setattr(snapshot._Index, "listing", listed)
+
+    with pytest.raises(ChangedError):
+        spaces.remove(TASK, Venue(root=root))
+    monkeypatch.undo()
+    saved = spaces.remove(TASK, Venue(root=root))
+
+    assert next(times, None) is None and not work.exists()
+    kept = [path.read_text() for path in (repo.common / "reconcile/copies/x-1").rglob("local.conf")]
+    if name != "local.conf":
+        kept = [repo.git("show", f"{saved.commit}:{name}") + "\n"]
+    assert "at the worst moment\n" in kept
+
+
+def test_a_log_that_is_written_all_the_time_keeps_no_worktree(repo, spaces, root, work, monkeypatch):
+    repo.write({".gitignore": "log\n", "log": ""}, where=work)
+    locking = spaces._register.lock
+
+    def log_then_lock(*args):
+        repo.write({"log": "a line\n"}, where=work)
+        return locking(*args)
+
+    monkeypatch.setattr(spaces._register, "lock", log_then_lock)
+    spaces.remove(TASK, Venue(root=root))
+
+    assert not work.exists()
+
+
+def test_a_changed_copy_with_the_longest_of_names_is_kept(repo, spaces, root):
+    name = "s" * 255
+    repo.write({name: "1\n"})
+    work = made(repo, spaces, root, copy=(name,))
+    repo.write({name: "2\n"}, where=work)
+
+    spaces.remove(TASK, Venue(root=root))
+
+    [kept] = [path for path in (repo.common / "reconcile/copies/x-1").rglob("*") if path.is_file()]
+    assert kept.name == name and kept.read_text() == "2\n"
+
+
+@pytest.mark.parametrize("read", [copies.digest, lambda path: copies._copy(path, path.with_name("to"))])
+def test_a_pipe_in_the_place_of_a_copy_holds_nobody(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+
+    read(tmp_path / "pipe")
+
+
 def test_a_forged_note_of_what_was_copied_saves_nothing_from_elsewhere(repo, spaces, root, tmp_path):
     (tmp_path / "secret").write_text("secret\n")
     work = made(repo, spaces, root)
