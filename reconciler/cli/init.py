@@ -17,8 +17,8 @@ from reconciler.loop.asking import ask
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import UsageError
 from reconciler.model.observed import Unknown
-from reconciler.planning.actions.land import listed
 from reconciler.planning.graph import Index, order
+from reconciler.planning.messages import listed
 from reconciler.render import safe
 from reconciler.wiring import Site
 

@@ -24,6 +24,7 @@ from reconciler.planning.plan import Plan
 from reconciler.render import planned, text
 from reconciler.render.withheld import apply
 from reconciler.system import lock
+from reconciler.system.files import Stamp, stamp_of
 from reconciler.system.service_notice import ServiceNotice
 from reconciler.wiring import Site
 
@@ -83,9 +84,6 @@ def watch_command(
 
 def _is_replaced(decided: Plan) -> bool:
     return any(epic.degraded and epic.degraded.reason is Reason.PROGRAM_REPLACED for epic in decided.epics)
-
-
-Stamp = tuple[int, int, int, int]  # inode, size, times of content and of inode
 
 
 class Watched(Struct):
@@ -176,9 +174,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _stamp(file: Path) -> Stamp | None:
-    """What changes when a file does, also where its date was put back; None where there is none."""
     try:
-        found = file.stat()
+        return stamp_of(file.stat())
     except OSError:  # whoever reads it says what is wrong
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

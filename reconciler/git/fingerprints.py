@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from reconciler.system.files import Stamp, stamp_of
+
 Mark = tuple[tuple[str, int, int, int, int], ...]
-FileMark = tuple[int, int, int, int]
+FileMark = Stamp
 
 _SETTLES_NS = 1_000_000_000
 _PLAIN_REFS = (41, 65)  # a hash and a line end: what is of another size names another ref, or is broken
@@ -42,7 +44,7 @@ def of_status(found: os.stat_result) -> FileMark | None:
     """A mark of one file that was looked at; None where it changed a moment ago."""
     if max(found.st_mtime_ns, found.st_ctime_ns) > time.time_ns() - _SETTLES_NS:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return stamp_of(found)
 
 
 def of_worktrees(common: Path) -> Mark | None:
@@ -94,7 +96,7 @@ def _of(path: str, found: os.stat_result, ref: bool, settled: int) -> tuple[str,
     odd = not (plain or stat.S_ISDIR(found.st_mode)) or (ref and plain and found.st_size not in _PLAIN_REFS)
     if odd or max(found.st_mtime_ns, found.st_ctime_ns) > settled:
         raise _Unsure
-    return path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return path, *stamp_of(found)
 
 
 def _names(folder: Path) -> list[str]:

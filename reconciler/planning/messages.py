@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
+from collections.abc import Sequence
 
 from reconciler.model.names import PrNumber, Sha, split_key
 from reconciler.model.observed import Task
 from reconciler.model.reasons import Reason
 
-TITLE_MAX = 120
+TITLE_MAX, LISTED_MAX = 120, 6
 _LOOK = "Look at 'reconcile logs {task}', change the task or the branch, then run 'reconcile retry {task}'."
 
 
@@ -30,6 +31,14 @@ def body(task: Task, checks: tuple[str, ...] = ()) -> str:
         )
     parts.append(f"Task: {task.id}")
     return "\n\n".join(part for part in parts if part)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`main, #1 and #2`; of many, the first and how many more."""
+    *most, last = (
+        names if len(names) <= LISTED_MAX else [*names[: LISTED_MAX - 1], f"{len(names) - LISTED_MAX + 1} more"]
+    )
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def no_slot(manifest: str, most: int) -> str:

@@ -11,6 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+Stamp = tuple[int, int, int, int]  # inode, size, times of content and of inode
+
+
+def stamp_of(found: os.stat_result) -> Stamp:
+    """What changes when a file does, also where its date was put back."""
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
 
 @contextmanager
 def regular(path: Path) -> Iterator[BinaryIO]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.model.errors import PermanentError, RefusedError, TemporaryError
-from reconciler.system.files import sync
+from reconciler.system.files import Stamp, stamp_of, sync
 
 LOCK = ".reconcile.lock"
 TEMPORARY = ".reconcile.tmp"
@@ -27,8 +27,6 @@ PATIENCE_S = 10.0
 _SETTLES_NS = 1_000_000_000
 _LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 _ACCESSIBLE = "the one who owns it must make it accessible"
-
-Stamp = tuple[int, int, int, int]  # inode, size, times of content and of inode
 
 
 class Content(Struct, frozen=True):
@@ -43,7 +41,7 @@ def stamp(path: Path) -> Stamp | None:
     """What changes when a file does; None where there is none. Raises PermanentError for a link to nothing."""
     with telling(f"cannot read {path}"):
         try:
-            return _stamp(path.stat())
+            return stamp_of(path.stat())
         except FileNotFoundError:
             for link in (path.parent, path):
                 if link.is_symlink() and not link.exists():
@@ -64,7 +62,7 @@ def read(path: Path) -> Content | None:
             if not stat.S_ISREG(found.st_mode):
                 raise PermanentError(f"{path} is not a file", hint="move it away")
             settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _SETTLES_NS
-            return Content(stream.read(), _stamp(found), settled)
+            return Content(stream.read(), stamp_of(found), settled)
 
 
 def replace(path: Path, data: bytes, before: Stamp | None) -> Stamp | None:
@@ -86,7 +84,7 @@ def replace(path: Path, data: bytes, before: Stamp | None) -> Stamp | None:
             if stamp(path) != before:
                 return None
             os.replace(temporary, path)
-            written = _stamp(os.fstat(stream.fileno()))
+            written = stamp_of(os.fstat(stream.fileno()))
         sync(path.parent)
         return written
 
@@ -153,7 +151,3 @@ def _is(fd: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(fd), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _stamp(found: os.stat_result) -> Stamp:
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

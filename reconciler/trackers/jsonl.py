@@ -17,11 +17,11 @@ from reconciler.model.errors import PermanentError, ReconcileError, TemporaryErr
 from reconciler.model.names import TaskId, usable
 from reconciler.model.observed import Graph
 from reconciler.model.ports import Change, NewTask
+from reconciler.system.files import Stamp
 from reconciler.trackers import _files as files
 from reconciler.trackers import _lines as lines
 from reconciler.trackers import _settings as settings
 from reconciler.trackers._edits import changed, made
-from reconciler.trackers._files import Stamp
 from reconciler.trackers._lines import Line
 from reconciler.trackers._records import Record
 from reconciler.trackers._settings import holds_database

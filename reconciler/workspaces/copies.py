@@ -76,9 +76,7 @@ def digest(path: Path) -> str:
     if path.is_symlink():
         return hashlib.sha256(b"link " + os.fsencode(os.readlink(path))).hexdigest()
     sha = hashlib.sha256()
-    # A pipe that an agent puts in its place would hold us until somebody writes to it.
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as stream:
+    with files.regular(path) as stream:
         while block := stream.read(_BLOCK):
             sha.update(block)
     return sha.hexdigest()
@@ -124,9 +122,8 @@ def _copy(source: Path, target: Path, mode: int | None = None) -> None:
     if source.is_symlink():
         os.symlink(os.readlink(source), target)
         return
-    reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(reading, "rb") as old:
-        wanted_mode = stat.S_IMODE(os.fstat(reading).st_mode) if mode is None else mode
+    with files.regular(source) as old:
+        wanted_mode = stat.S_IMODE(os.fstat(old.fileno()).st_mode) if mode is None else mode
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(writing, "wb") as new:
             while block := old.read(_BLOCK):

@@ -44,9 +44,7 @@ class Saved(Struct, frozen=True, kw_only=True):
     digest: str  # of what stood there when it was looked at first
     repositories: tuple[str, ...] = ()
     sight: Sight | None = None  # None where nothing had changed since it was looked at before
-    kept_copies: copies.Digests = field(
-        default_factory=dict
-    )  # which a sight is without: those that are kept, as they were
+    kept_copies: copies.Digests = field(default_factory=dict)  # as they were: a sight is without them
 
 
 class _Kept(Struct, frozen=True, kw_only=True):

@@ -392,7 +392,7 @@ def test_a_change_is_seen_even_where_nothing_but_the_content_tells(folder):
 
 
 def test_a_change_is_seen_even_where_the_clock_of_the_file_system_stands_still(folder, monkeypatch):
-    monkeypatch.setattr(_files, "_stamp", lambda found: (1, 1, 1, 1))
+    monkeypatch.setattr(_files, "stamp_of", lambda found: (1, 1, 1, 1))
     for title in ("one", "two"):
         folder.put(record(title=title))
         assert folder.tracker.tasks()["x-1"].title == title

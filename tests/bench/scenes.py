@@ -71,9 +71,8 @@ class Scene:
         # As Beads and the program write it: without spaces between the values.
         lines = (json.dumps(a_record(id, **fields), separators=(",", ":")) for id, fields in ids.items())
         path.write_text("".join(f"{line}\n" for line in lines))
-        path.with_name("config.yaml").write_text(
-            'issue-prefix: "task"\n'
-        )  # as the first task that is created leaves it
+        # As the first task that is created leaves it.
+        path.with_name("config.yaml").write_text('issue-prefix: "task"\n')
         return path
 
     def manifest(self, **spec: object) -> Path:

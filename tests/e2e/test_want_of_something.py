@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import rights
 from strangers import Place, merged
 from waiting import run
 
@@ -208,10 +209,7 @@ def test_a_check_that_may_not_be_executed_where_it_is_run_is_foreseen(tmp_path: 
 
 def without_rights(place: Place, _: str, *args: str) -> subprocess.CompletedProcess[str]:
     """A command that may write where the modes of the folders say so, as everybody but root."""
-    way = ("setpriv", "--inh-caps=-all", "--bounding-set=-all") if os.geteuid() == 0 else ()
-    if way and (not shutil.which("setpriv") or subprocess.run((*way, "true")).returncode):
-        pytest.skip("root can't do without its rights here")
-    return run((*way, sys.executable, "-m", "reconciler", *args), cwd=place.root, env=place.env)
+    return run((*rights.without_rights(), sys.executable, "-m", "reconciler", *args), cwd=place.root, env=place.env)
 
 
 @pytest.mark.parametrize(

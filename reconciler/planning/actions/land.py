@@ -18,8 +18,6 @@ from reconciler.planning.job import Job
 from reconciler.planning.labels import PHASES
 from reconciler.planning.landing_mode import mode_of
 
-LISTED_MAX = 6
-
 
 class Land(Action, frozen=True, kw_only=True):
     """Move the base to the tested tree by compare-and-swap, then close the task."""
@@ -46,7 +44,7 @@ class Land(Action, frozen=True, kw_only=True):
     def of(cls, job: Job, order: LandOrder, beneath: Sequence[Job] = ()) -> Land:
         """The landing of a task's work, and of all that is beneath it."""
         pull = job.open_pull
-        below = f", with {listed(numbers(order.beneath))} below it" if order.beneath else ""
+        below = f", with {messages.listed(numbers(order.beneath))} below it" if order.beneath else ""
         return cls(
             manifest=job.spec.name,
             task=job.task.id,
@@ -132,11 +130,3 @@ def order_of(job: Job, pull: PullRequest, candidate: Candidate) -> LandOrder:
 
 def numbers(orders: Sequence[LandOrder]) -> list[str]:
     return [f"#{order.number}" for order in orders]
-
-
-def listed(names: Sequence[str]) -> str:
-    """`main, #1 and #2`; of many, the first and how many more."""
-    *most, last = (
-        names if len(names) <= LISTED_MAX else [*names[: LISTED_MAX - 1], f"{len(names) - LISTED_MAX + 1} more"]
-    )
-    return f"{', '.join(most)} and {last}" if most else last

@@ -28,10 +28,11 @@ from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning import base_checks
 from reconciler.planning.actions.base import Action, Decision, Waiting
-from reconciler.planning.actions.land import listed, numbers, order_of
+from reconciler.planning.actions.land import numbers, order_of
 from reconciler.planning.asked import left_out
 from reconciler.planning.check_state import CheckState, seen_again, whereabouts
 from reconciler.planning.job import Job
+from reconciler.planning.messages import listed
 
 
 class StartCheck(Action, frozen=True, kw_only=True):

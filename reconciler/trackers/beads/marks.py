@@ -18,7 +18,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from reconciler.system.files import regular
+from reconciler.system.files import regular, stamp_of
 from reconciler.trackers.beads import rows
 
 Mark = tuple[object, ...]
@@ -71,7 +71,7 @@ def _entries(folder: Path) -> Iterator[tuple[object, ...]]:
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             found = entry.stat(follow_symlinks=False)
-            yield entry.name, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+            yield entry.name, *stamp_of(found)
 
 
 def _beside(beads: Path) -> Iterator[tuple[object, ...]]:
@@ -80,7 +80,7 @@ def _beside(beads: Path) -> Iterator[tuple[object, ...]]:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if not _NOISE.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False):
                 found = entry.stat()
-                yield entry.name, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+                yield entry.name, *stamp_of(found)
 
 
 def _of_dolt(folder: Path) -> Iterator[object]:
