@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
 
-from reconciler.model.errors import TemporaryError
+from reconciler.model.errors import ChangedError, TemporaryError
 
 Stamp = tuple[
     int, int, int, int, int
@@ -51,35 +52,91 @@ def contents(root: Path) -> Contents:
                 repositories.append(os.path.dirname(relative) or ".")
         elif not entry.is_dir(follow_symlinks=False):
             found = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
+            if _has_content(found):
                 files[relative] = _stamp(found)
     return Contents(files=files, repositories=tuple(sorted(repositories)))
 
 
-def take_away(root: Path) -> None:
+def take_away(root: Path, seen: Mapping[str, Stamp | None] | None = None) -> None:
     """Remove a folder with everything in it, its `.git` last, so that a removal that is cut off is known from a
     folder of somebody's. Links are removed, never followed. A folder that is gone is fine.
+
+    `seen`: the files and links that may go, by relative path, and how each must still be right before it goes (None:
+    however it is). Raises ChangedError where one stayed or came meanwhile; the `.git` is left with it.
     """
     if not os.path.lexists(root):
         return
+    removal = _Removal(root, seen)
     try:
-        _empty(root)
+        removal.run()
     except PermissionError:
         _make_writable(root)  # some caches (Go's) are made read-only on purpose
-        _empty(root)
-    os.rmdir(root)
+        removal.run()
+    if removal.left:
+        raise ChangedError(f"{root / removal.left[0]} changed while {root} was being removed")
 
 
-def _empty(root: Path) -> None:
-    for name in sorted(os.listdir(root), key=lambda name: name == ".git"):
-        _remove(root / name)
+class _Removal:
+    """A folder on its way out. Each step starts from an open folder, so that no link put in its way leads elsewhere."""
 
+    def __init__(self, root: Path, seen: Mapping[str, Stamp | None] | None) -> None:
+        self.left: list[str] = []
+        self._root = root
+        self._seen = seen
+        self._at = ""
+        self._linked: set[int] = set()  # inodes that lost a name here, which changes a time of the others'
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    def run(self) -> None:
+        """Remove what may go. An OSError names the path that could not be removed."""
+        self.left.clear()
+        try:
+            self._folder(None, str(self._root), "")
+        except OSError as error:
+            error.filename = str(self._root / self._at)
+            raise
+
+    def _folder(self, above: int | None, name: str, path: str) -> None:
+        self._at = path
+        folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name == ".git")
+            for entry in found:
+                inner = os.path.join(path, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    self._folder(folder, entry.name, inner)
+                elif inner != ".git" or os.listdir(folder) == [".git"]:
+                    self._file(folder, entry.name, inner)
+        finally:
+            os.close(folder)
+        self._at = path
+        try:
+            os.rmdir(name, dir_fd=above)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            self.left.append(path)
+
+    def _file(self, folder: int, name: str, path: str) -> None:
+        self._at = path
+        with suppress(FileNotFoundError):
+            if self._seen is not None and path != ".git":
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if _has_content(found) and not self._is_as_seen(path, found):
+                    self.left.append(path)
+                    return
+                if found.st_nlink > 1:
+                    self._linked.add(found.st_ino)
+            os.unlink(name, dir_fd=folder)
+
+    def _is_as_seen(self, path: str, found: os.stat_result) -> bool:
+        assert self._seen is not None
+        if path not in self._seen:
+            return False
+        before, now = self._seen[path], _stamp(found)
+        if before is None or before == now:
+            return True
+        return found.st_ino in self._linked and before[:3] + before[4:] == now[:3] + now[4:]
 
 
 def _make_writable(root: Path) -> None:
@@ -104,6 +161,10 @@ def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
             ) from error
         yield from found
         pending += [entry.path for entry in found if entry.name != ".git" and entry.is_dir(follow_symlinks=False)]
+
+
+def _has_content(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)
 
 
 def _stamp(found: os.stat_result) -> Stamp:

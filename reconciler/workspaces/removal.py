@@ -17,6 +17,7 @@ from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.workspaces import checkout, copies, folders, snapshot
 from reconciler.workspaces.branches import Branches
+from reconciler.workspaces.folders import Stamp
 from reconciler.workspaces.salvage import Salvages, Saved
 from reconciler.workspaces.snapshot import Work
 from reconciler.workspaces.worktree_register import Register, refuse_locked
@@ -43,7 +44,7 @@ class Removals(Struct, frozen=True, kw_only=True):
             return None
         refuse_locked(found.entries)
         saved = self.save(task, found, lock)
-        refuse_nested(found, saved.repositories)
+        refuse_nested(found, saved.standing.repositories)
         if found.present:
             self._take_away(task, found, saved, lock)
         with self.git.writing():
@@ -56,33 +57,39 @@ class Removals(Struct, frozen=True, kw_only=True):
         again = self.look(task, str(found.place.parent))
         unlocked = replace(again, entries=tuple(_unlocked(entry) for entry in again.entries))
         before = replace(found, entries=tuple(_unlocked(entry) for entry in found.entries))
-        if unlocked != before or not self._as_it_was(task, found, saved, lock):
+        seen = self._as_it_was(task, found, saved, lock) if unlocked == before else None
+        if seen is None:
             raise ChangedError(f"{task}: {found.place} changed while it was being removed")
         for admin in found.admins:
             (admin / MADE).unlink(missing_ok=True)
-        folders.take_away(found.place)
+        folders.take_away(found.place, seen)
 
-    def _as_it_was(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> bool:
-        """True when nothing that counts has changed since it was saved. What git ignores may have: that is asked last."""
+    def _as_it_was(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> dict[str, Stamp | None] | None:
+        """Every file, with how it is where it counts; None when one that counts has changed since it was saved.
+
+        What git ignores may have, which is asked only then. Where nobody has asked git, everything counts.
+        """
         standing = folders.contents(found.place)
-        if standing.digest == saved.digest:
-            return True
         work = self.work(task, found)
-        if saved.sight is None or snapshot.sight(self.git, work, lock, standing) != saved.sight:
-            return False
-        if copies.changed(work.place, work.recipe.copies) != saved.kept_copies:
-            return False
-        # While git listed them, what counts must have stood still, and nothing have come.
-        now = folders.contents(work.place)
-        counts = {*saved.sight.files, *work.recipe.copies, *(now.files.keys() - standing.files.keys())}
-        return all(now.files.get(path) == standing.files.get(path) for path in counts)
+        counts = {*saved.sight.files, *work.recipe.copies} if saved.sight else standing.files.keys()
+        if standing != saved.standing:
+            if saved.sight is None or snapshot.sight(self.git, work, lock, standing) != saved.sight:
+                return None
+            if copies.changed(work.place, work.recipe.copies) != saved.kept_copies:
+                return None
+            # While git listed them, what counts must have stood still, and nothing have come.
+            earlier, standing = standing, folders.contents(work.place)
+            counts |= standing.files.keys() - earlier.files.keys()
+            if any(standing.files.get(path) != earlier.files.get(path) for path in counts):
+                return None
+        return {path: stamp if path in counts else None for path, stamp in standing.files.items()}
 
     def save(self, task: TaskId, found: FoundWorktree, lock: int) -> Saved:
         """Save what no ref holds, and note where a repository of its own is in it."""
         saved = self.salvages.save(self.work(task, found), lock)
         for admin in found.admins:
-            if saved.repositories:
-                checkout.write(admin / NESTED, saved.repositories[0])
+            if nested := saved.standing.repositories:
+                checkout.write(admin / NESTED, nested[0])
             else:
                 (admin / NESTED).unlink(missing_ok=True)
         return saved

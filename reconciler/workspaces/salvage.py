@@ -30,6 +30,7 @@ from reconciler.model.observed import Salvage
 from reconciler.model.values import replace
 from reconciler.workspaces import copies, folders, snapshot
 from reconciler.workspaces.ages import Ages
+from reconciler.workspaces.folders import Contents
 from reconciler.workspaces.snapshot import Sight, Snapshot, Work
 
 _SETTLES_NS = 50_000_000
@@ -41,8 +42,7 @@ class Saved(Struct, frozen=True, kw_only=True):
     """What saving found, and the ref under which it is kept; no ref when there was nothing to save."""
 
     salvage: Salvage | None
-    digest: str  # of what stood there when it was looked at first
-    repositories: tuple[str, ...] = ()
+    standing: Contents  # what stood there when it was looked at first
     sight: Sight | None = None  # None where nothing had changed since it was looked at before
     kept_copies: copies.Digests = field(default_factory=dict)  # as they were: a sight is without them
 
@@ -81,9 +81,9 @@ class Salvages:
 
         Where nothing was to be saved before, and not one file has changed since, nothing is read again.
         """
-        standing = folders.contents(work.place) if os.path.lexists(work.place) else folders.Contents(files={})
-        seen = Saved(salvage=None, digest=standing.digest, repositories=standing.repositories)
-        looks = (seen.digest, work, self._git.excludes)
+        standing = folders.contents(work.place) if os.path.lexists(work.place) else Contents(files={})
+        seen = Saved(salvage=None, standing=standing)
+        looks = (standing.digest, work, self._git.excludes)
         before, until = self._clean.pop(work.task, ((), 0.0))
         if before == looks and time.monotonic() < until and not self._lost(work):
             return seen

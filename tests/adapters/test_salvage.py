@@ -491,6 +491,84 @@ def test_a_log_that_is_written_all_the_time_keeps_no_worktree(repo, spaces, root
     assert not work.exists()
 
 
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Have something done right before the first file of a removal goes; it is given the name of that."""
+
+    def arrange(done):
+        unlink, times = os.unlink, iter([True])
+
+        def first(name, **how):
+            if how and next(times, False):
+                done(name)
+            unlink(name, **how)
+
+        monkeypatch.setattr(os, "unlink", first)
+
+    return arrange
+
+
+@pytest.mark.parametrize("changed", [{"zz": "at the worst moment\n"}, {"zz": None, "came": "at the worst moment\n"}])
+@pytest.mark.parametrize("kind", ["tracked", "untracked", "copied", "below a folder"])
+def test_what_changes_while_a_worktree_is_taken_away_stays_and_is_saved(repo, spaces, root, meanwhile, kind, changed):
+    name = "zz/zz/zz" if kind == "below a folder" else "zz"
+    (repo.commit if kind == "tracked" else repo.write)({name: "1\n"})
+    work = made(repo, spaces, root, copy=(name,) if kind == "copied" else ())
+    repo.write({name: "2\n"}, where=work)
+    written = {(work / name).with_name(at): text for at, text in changed.items() if text}
+    meanwhile(lambda _: [path.write_text(text) for path, text in written.items()])
+
+    with pytest.raises(ChangedError, match="changed while"):
+        spaces.remove(TASK, Venue(root=root))
+    assert all(path.read_text() == text for path, text in written.items()) and (work / ".git").is_file()
+    saved = spaces.remove(TASK, Venue(root=root))
+
+    assert not work.exists()
+    [path] = written
+    kept = [each.read_text() for each in (repo.common / "reconcile/copies/x-1").rglob(path.name)]
+    if not (kind == "copied" and path.name == "zz"):
+        kept = [repo.git("show", f"{saved.commit}:{path.relative_to(work)}") + "\n"]
+    assert "at the worst moment\n" in kept
+
+
+def test_a_log_that_is_written_while_its_worktree_is_taken_away_goes_with_it(repo, spaces, root, work, meanwhile):
+    repo.commit({".gitignore": "zz\n"}, where=work)
+    repo.write({"zz": ""}, where=work)
+    meanwhile(lambda _: repo.write({"zz": "a line\n"}, where=work))
+
+    assert spaces.remove(TASK, Venue(root=root)) is None
+
+    assert not work.exists()
+
+
+def test_a_file_of_several_names_is_not_changed_by_the_removal_of_one(repo, spaces, root, work):
+    repo.write({"a": "1\n"}, where=work)
+    for name in ("b", "c"):
+        os.link(work / "a", work / name)
+
+    spaces.remove(TASK, Venue(root=root))
+
+    assert not work.exists()
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_taken_away_leads_nowhere(repo, meanwhile, tmp_path):
+    work, precious = tmp_path / "work", tmp_path / "precious"
+    repo.write({"work/one/1": "", "work/two/2": "", "precious/1": "", "precious/2": ""}, where=tmp_path)
+
+    def swap(going):
+        other = "two" if going == "1" else "one"
+        (work / other).rename(tmp_path / other)
+        (work / other).symlink_to(precious)
+
+    meanwhile(swap)
+
+    with pytest.raises(OSError, match=f"{work}/(one|two)"):
+        folders.take_away(work)
+    folders.take_away(work)
+
+    assert not work.exists() and len(os.listdir(precious)) == 2
+
+
 def test_a_changed_copy_with_the_longest_of_names_is_kept(repo, spaces, root):
     name = "s" * 255
     repo.write({name: "1\n"})

@@ -1034,12 +1034,12 @@ def test_whoever_is_not_root_removes_read_only_folders_too_and_git_last(tmp_path
     (place / ".git").write_text("gitdir: ../git\n")
     (place / "a").chmod(0o555)
     program = """
-import os, shutil, sys
+import os, sys
 from pathlib import Path
 from reconciler.workspaces import folders
-real, stood = folders._remove, []
-folders._remove = lambda path: (stood.append((path.name, os.path.lexists(path.parent / ".git"))), real(path))
-folders.take_away(Path(sys.argv[1]))
+root, real, stood = Path(sys.argv[1]), os.unlink, []
+os.unlink = lambda name, **how: (stood.append((name, os.path.lexists(root / ".git"))), real(name, **how))
+folders.take_away(root)
 print(stood[-1], all(there for _, there in stood))
 """
 
