@@ -52,7 +52,7 @@ class Aider:
         )
 
     def report(self, log: str, ended: datetime | None = None) -> Report:
-        """What was used, and the last request where it failed. That it came to its end is informed by its exit status."""
+        """What was used, and the last request where it failed. Its exit status tells whether it came to its end."""
         answers = list(_ANSWERED.finditer(log))
         after = answers[-1].end() if answers else 0
         failures = [" ".join(failure.split()) for failure in _FAILED.findall(log, after)]

@@ -94,7 +94,7 @@ class Claude:
         return Report(
             done=ended_well,
             fault=fault,
-            message=_said(lines, result, log),
+            message=_final_message(lines, result, log),
             session=next((id for line in lines if (id := session(line.get("session_id")))), None),
             usd=None if result is None else _cost(result),
             tokens=_spoken(lines) if result is None else _tokens(result),
@@ -163,7 +163,7 @@ def _errors(result: Mapping[str, Any]) -> list[object]:
     return found if isinstance(found, list) else []
 
 
-def _said(lines: list[Mapping[str, Any]], result: Mapping[str, Any] | None, log: str) -> str:
+def _final_message(lines: list[Mapping[str, Any]], result: Mapping[str, Any] | None, log: str) -> str:
     spoken = [block for line in lines for block in _texts(line)]
     last = spoken[-1] if spoken else ""
     if result is None:

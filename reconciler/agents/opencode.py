@@ -76,11 +76,11 @@ def _fault(error: str) -> Fault:
 
 def _error(last: Mapping[str, Any], log: str) -> str:
     if last.get("type") == "error":
-        return _told(mapping(last.get("error")))
+        return _message_of(mapping(last.get("error")))
     return _GONE if not last and any(_GONE in line for line in plain(log)) else ""
 
 
-def _told(error: Mapping[str, Any]) -> str:
+def _message_of(error: Mapping[str, Any]) -> str:
     value = mapping(error.get("data"))
     status = value.get("statusCode")
     words = (text(error.get("name")), text(value.get("message")), f"({status})" if isinstance(status, int) else "")
@@ -109,7 +109,7 @@ def _shown(line: Mapping[str, Any]) -> Iterator[str]:
             yield f"> {text(part.get('tool'))} {what}".rstrip()
             yield from (f"  {each}" for each in text(state.get("output")).strip().splitlines()[:3])
         case "error":
-            yield f"! {_told(mapping(line.get('error')))}"
+            yield f"! {_message_of(mapping(line.get('error')))}"
 
 
 agent = OpenCode()

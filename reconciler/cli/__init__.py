@@ -162,7 +162,7 @@ def called(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What the machine or a file system refuses (a right, room, a lock), where nobody has named it better.
+        # What the machine or a file system refuses (a right, room, a lock), where nobody has a better word for it.
         message, hint = refused.words(error)
         hint = f"{hint}; " if hint else ""
         click.echo(safe.block(f"{message}\n  hint: {hint}'reconcile doctor' looks at this machine"), err=True)

@@ -46,7 +46,7 @@ def completion_command(shell: str) -> int:
         raise UsageError(f"this version of click knows no completion for {shell}")
     # Its own `source` would start a bash to ask for its version.
     script = ShellComplete.source(found(program, {}, PROGRAM, COMPLETE_VARIABLE))
-    # Click's own for fish ends what is reported of a choice at its first comma.
+    # Click's own script for fish cuts the description of a choice at its first comma.
     click.echo(script.replace('string split ","', 'string split --max 1 ","'), nl=False)
     return 0
 

@@ -96,7 +96,7 @@ def spawned_alone(site: Site) -> frozenset[TaskId]:
 
 
 def _general(spec: EpicSpec) -> EpicSpec:
-    """What a manifest says about any work: without whose it is, and when it was reported."""
+    """What a manifest says about any work, without what it says about its own: the epic, its tasks, when it was written."""
     # What is read here the next time is for people to change: an agent could give itself other checks.
     protected = tuple(dict.fromkeys((*spec.merge.protected_paths, FILE, RECIPES)))
     return replace(
@@ -113,7 +113,7 @@ def _general(spec: EpicSpec) -> EpicSpec:
     )
 
 
-# --- where it is reported ----------------------------------------------------------------------------------------
+# --- where it is written -----------------------------------------------------------------------------------------
 
 
 def _like_the_file(site: Site, asked: Asked) -> EpicSpec | None:
@@ -148,7 +148,7 @@ def _like_the_recorded(recorded: tuple[EpicSpec, ...], asked: Asked) -> EpicSpec
     if not theirs:
         return None
     alike = [replace(_general(spec), max_agents=4) for spec in theirs]
-    # The one who names an agent has named what goes for that.
+    # Whoever names an agent has chosen the fields that go with it.
     compared = [replace(spec, agent=AgentSpec()) for spec in alike] if asked.agent_named else alike
     fields = form.differing(compared)
     if not fields:

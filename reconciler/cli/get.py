@@ -1,4 +1,4 @@
-"""`get`: tables of what there is, and arrays of it for programs. A source that did not answer is reported, and no empty table."""
+"""`get`: tables of what there is, and arrays of it for programs. A source that did not answer is an error, never an empty table."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def queue(task: str | None, out: Output) -> int:
 @common
 @looking
 def events(task: str | None, of: str | None, since: float | None, most: int | None, follow: bool, out: Output) -> int:
-    """List what happened, newest last: all that is kept. What is older is named by its span.
+    """List what happened, newest last: all that is kept. What was removed is shown as a span.
 
     With '-w -o json' each event is a line, and so is the span that is missing ('event': 'HistoryDropped').
     """

@@ -156,11 +156,11 @@ def _stop(
     """End what runs, whatever the tracker says; what was stopped, which tasks could not be asked to, and whose runs not."""
     unlabelled: dict[TaskId, ReconcileError] = {}
     if task is not None:
-        _told(site, task, unlabelled)  # first, or a watch would start it again
+        _label_stopped(site, task, unlabelled)  # first, or a watch would start it again
 
     def tell(run: Run) -> None:
         if run.id.kind is not RunKind.CHECK and task is None:
-            _told(site, run.task, unlabelled)
+            _label_stopped(site, run.task, unlabelled)
 
     ended, unreached = _end(site, task, tell)
     return ended, unlabelled, unreached
@@ -199,14 +199,14 @@ def _say(unreached: dict[TaskId, TemporaryError], out: Output) -> None:
 
 
 def _left(site: Site, task: TaskId | None, out: Output) -> bool:
-    """True, and reported, where runs of a task (None: of any) are still ending."""
+    """True where runs of a task (None: of any) are still ending; a line says which."""
     left = [str(run.id) for run in site.runner.runs().values() if run.alive and task in (None, run.task)]
     if left:
         out.chat(f"still ending: {', '.join(left)}")
     return bool(left)
 
 
-def _told(site: Site, task: TaskId, unlabelled: dict[TaskId, ReconcileError]) -> None:
+def _label_stopped(site: Site, task: TaskId, unlabelled: dict[TaskId, ReconcileError]) -> None:
     try:
         write(site, lambda: Change(task=found_task(site, task).id, add_labels=frozenset({STOPPED})))
     except ReconcileError as error:

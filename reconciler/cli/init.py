@@ -75,7 +75,7 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
         then = (
             f"its agent is {kind}; next: just orchestrate" if kind else "name your agent there, then: just orchestrate"
         )
-        return _said(out, done, "\n".join((*done, f"settings are in {FILE}: {then}")))
+        return _answer(out, done, "\n".join((*done, f"settings are in {FILE}: {then}")))
     if file.exists():
         raise UsageError(f"{file} exists already", hint="name another file: reconcile init FILE")
     base = located.default_base or "main"
@@ -99,7 +99,7 @@ def init_command(file: Path, justfile: bool, out: Output) -> int:
     what = f"agent: {kind}; {what}" if kind else what
     to_edit = (("tasks", TASKS in text), ("agent", not kind), ("mergePolicy.checks", not found))
     left = [name for name, is_left in to_edit if is_left]
-    return _said(out, [f"wrote {file}; {what}"], _next(file, base, what, left))
+    return _answer(out, [f"wrote {file}; {what}"], _next(file, base, what, left))
 
 
 def _forge(site: Site, base: str) -> str:
@@ -127,7 +127,7 @@ def _work(site: Site, out: Output) -> str:
     return "\n".join([f"  epic: {first}", *(f"  # epic: {other}" for other in others)])
 
 
-def _said(out: Output, done: list[str], text: str) -> int:
+def _answer(out: Output, done: list[str], text: str) -> int:
     actions = [act("WriteManifest", None, line) for line in done]
     out.answer({"actions": actions, "waiting": [], "unknown": []}, lambda: text)
     return 0

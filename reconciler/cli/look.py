@@ -206,7 +206,7 @@ def parts(site: Site, tick: Tick) -> dict[str, Any]:
 
 
 def spending(forge: GitHubForge) -> dict[str, Any]:
-    """What GitHub says of its limit for this login, for everything that uses it; null before it has named anything."""
+    """What GitHub says of its limit for this login, for everything that uses it; null before it has answered."""
     spent = forge.spent
     return {
         "kind": "github",

@@ -24,7 +24,7 @@ Heads = Mapping[TaskId, Sha]
 def say(session: LoopSession) -> tuple[Heads, Tick]:
     """Record the word for exactly the heads that wait for a merge; these, and the look that found them."""
     tick = session.look()
-    heads = _said(session, _waiting(tick.plan))
+    heads = _order_merges(session, _waiting(tick.plan))
     if not heads:
         session.out.chat("nothing waits for a merge")
     return heads, tick
@@ -34,7 +34,7 @@ def put_back(session: LoopSession) -> None:
     """Record the word for what a person has taken out of the queue of its forge."""
     pulls = ask(session.site.forge.pull_requests)
     if not isinstance(pulls, Unknown) and any(map(taken_out_by_a_person, pulls.values())):
-        _said(session, taken_out(session.look().plan))
+        _order_merges(session, taken_out(session.look().plan))
 
 
 def taken_out(decided: Plan) -> list[Job]:
@@ -43,7 +43,7 @@ def taken_out(decided: Plan) -> list[Job]:
     return [job for job in jobs if job.open_pull and not job.owned_by and taken_out_by_a_person(job.open_pull)]
 
 
-def _said(session: LoopSession, jobs: Iterable[Job]) -> dict[TaskId, Sha]:
+def _order_merges(session: LoopSession, jobs: Iterable[Job]) -> dict[TaskId, Sha]:
     heads: dict[TaskId, Sha] = {}
     for job in jobs:
         pull = job.open_pull

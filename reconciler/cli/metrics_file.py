@@ -31,7 +31,7 @@ class MetricsFile(Struct, kw_only=True):
     _failed: str = ""
 
     def __call__(self, tick: Tick) -> None:
-        """Write how it stands. What can't be written is reported once, and stops nothing."""
+        """Write how it stands. A file that can't be written is one line, once, and stops nothing."""
         if tick.plan is not self._plan:
             self._plan = tick.plan
             self._status = document.status(tick.plan, tick.observed, self.site.statuses())

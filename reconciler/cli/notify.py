@@ -41,12 +41,12 @@ def test_command(name: str | None, out: Output) -> int:
     if not asking:
         raise UsageError("no applied manifest notifies anybody", hint="'reconcile explain notify' says how one does")
     now = datetime.now(UTC).astimezone()
-    sent = [_told(spec, rule, environ, now) for spec, rule in asking.values()]
+    sent = [_test_message(spec, rule, environ, now) for spec, rule in asking.values()]
     out.answer(sent, lambda: "\n".join(_line(each) for each in sent))
     return 0 if all(each["error"] is None for each in sent) else 1
 
 
-def _told(spec: EpicSpec, rule: Notify, environ: dict[str, str], now: datetime) -> dict[str, str | None]:
+def _test_message(spec: EpicSpec, rule: Notify, environ: dict[str, str], now: datetime) -> dict[str, str | None]:
     notice = Notice(
         manifest=spec.name, event=Telling.NEEDS_HUMAN, key="test", message="this is a test; nothing is wrong"
     )

@@ -29,7 +29,7 @@ class Output(Struct, frozen=True, kw_only=True):
     form: str
     color: bool
     timed: bool = False  # what runs for days is read in the morning
-    verbose: bool = False  # housekeeping is informed too
+    verbose: bool = False  # shows housekeeping too
 
     @property
     def for_people(self) -> bool:

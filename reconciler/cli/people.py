@@ -107,7 +107,7 @@ def _open_still(site: Site, before: Task) -> Task:
 
 
 def over(task: Task) -> PermanentError:
-    """What is reported to the one who would have something done for a closed task."""
+    """The error for a command about a task that is closed."""
     if MERGED in task.labels:
         return landed(task.id)
     hint = f"'reconcile task update {task.id} --status open' begins it again"

@@ -35,7 +35,7 @@ class Listing(Struct, frozen=True, kw_only=True):
     all_by: str = ""  # the command that lists those, too, that are not looked for here
 
     def answer(self, out: Output) -> int:
-        """Print it; the exit code. Where a source was silent it is reported: what is missing is not known to be absent."""
+        """Print it; the exit code. A silent source is named: what it would have shown may well be there."""
         said_silent(out, self.silent)
         if self.rows or not out.for_people:
             out.answer(list(self.rows), lambda: self.table(self.rows))

@@ -53,7 +53,7 @@ def install_command(only_print: bool, metrics: str | None, out: Output) -> int:
             f"{manager.name} can't be used: {why}", hint="'reconcile service install --print' shows the unit"
         )
     manager.install(service)
-    _chat(out, _told(manager, service, Scopes(environ)))
+    _chat(out, _state(manager, service, Scopes(environ)))
     return out.acted(
         site, "InstallService", None, f"installed {manager.file(service)}; 'reconcile service status' shows it"
     )
@@ -66,7 +66,7 @@ def status_command(out: Output) -> int:
     """Show whether the service is installed and runs, and what it means for the agents."""
     environ = wiring.environ()
     site, manager = here(), manager_of(sys.platform, environ)
-    found = _told(manager, _service(site, environ, None), Scopes(environ))
+    found = _state(manager, _service(site, environ, None), Scopes(environ))
     out.answer(found, lambda: "\n".join(_lines(found)))
     return 0 if found["state"] == "active" else 1
 
@@ -100,7 +100,7 @@ def _service(site: Site, environ: dict[str, str], metrics: str | None) -> Servic
     )
 
 
-def _told(manager: ServiceManager, service: Service, scopes: Scopes) -> dict[str, Any]:
+def _state(manager: ServiceManager, service: Service, scopes: Scopes) -> dict[str, Any]:
     file, missing = manager.file(service), manager.missing()
     running = None if missing or not file.exists() else manager.running(service)
     found, why = scopes.found()

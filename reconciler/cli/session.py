@@ -51,13 +51,12 @@ class LoopSession(Struct, kw_only=True, dict=True):
     asking: dict[TaskId, Reason] = field(default_factory=dict)  # what needed a person, as it was shown last
     last_plan: Plan | None = None
     trouble: str = ""  # why the last look went wrong; empty where it went well
-    untold: str = ""  # why nobody could be notified, as was reported last
-    unkept: dict[str, str] = field(
-        default_factory=dict
-    )  # why what is remembered can't be written, as was reported last
-    unarchived: str = ""  # why finished runs stay where they are, as was reported last
-    lines: dict[TaskId, str] = field(default_factory=dict)  # what was reported last of each task
-    _told: Plan | None = None
+    untold: str = ""  # why nobody could be notified, as last printed
+    # Why what is remembered can't be written, as last printed.
+    unkept: dict[str, str] = field(default_factory=dict)
+    unarchived: str = ""  # why finished runs are not archived, as last printed
+    lines: dict[TaskId, str] = field(default_factory=dict)  # as last printed, by task
+    _notified_of: Plan | None = None
     _tells_again: float = 0.0
 
     @cached_property
@@ -208,10 +207,10 @@ class LoopSession(Struct, kw_only=True, dict=True):
 
     def tell(self, tick: Tick, *, closing: bool = False) -> None:
         """Have people notified who are elsewhere; `closing`: this was the last look."""
-        quiet = tick.plan is self._told and time.monotonic() < self._tells_again and not closing
+        quiet = tick.plan is self._notified_of and time.monotonic() < self._tells_again and not closing
         if self.teller is None or quiet:
             return
-        self._told, self._tells_again = tick.plan, time.monotonic() + TELLS_S
+        self._notified_of, self._tells_again = tick.plan, time.monotonic() + TELLS_S
         known = {epic.name: self.site.recorded.status(epic.name) for epic in tick.plan.epics if epic.spec.notify}
         conditions = {
             epic.name: document.conditions(epic, known[epic.name], tick.observed.at)
@@ -255,7 +254,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
         try:
             write()
             why = ""
-        except Exception as error:  # noqa: BLE001 - a full disk or an odd name costs what is informed, not work
+        except Exception as error:  # noqa: BLE001 - a full disk or an odd name costs a line in a file, not work
             why = refused.short(error) if isinstance(error, OSError) else str(error)
         if why and why != self.unkept.get(what):
             self.out.chat(f"the {what} can't be written: {why}")

@@ -76,7 +76,7 @@ def status_command(name: str | None, fresh: bool, out: Output) -> int:
     shown["epics"] = [epic for epic in shown["epics"] if name in (None, epic["name"])]
     if name is not None:
         shown["unmanaged"] = None if shown["unmanaged"] is None else []
-    # Where a pipe is informed, nothing that draws pictures is imported.
+    # For a pipe, nothing that draws pictures is imported.
     live = late("reconciler.cli.live") if out.interactive else None
     out.answer(shown, lambda: live.once(site, shown, out) if live else text.status(shown))
     if stands.by and out.for_people:

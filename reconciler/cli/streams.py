@@ -55,11 +55,11 @@ def _stream(number: int, like: TextIO | None) -> tuple[TextIO, _Out]:
 def redirected(say: Callable[[str], None]) -> Iterator[None]:
     """Have every line that is printed go there instead: nothing is printed into a picture."""
     fd, err = sys.stdout.fileno(), sys.stderr.isatty()
-    with redirect_stdout(_Said(say, fd)), redirect_stderr(_Said(say, fd)) if err else nullcontext():
+    with redirect_stdout(_LinesTo(say, fd)), redirect_stderr(_LinesTo(say, fd)) if err else nullcontext():
         yield
 
 
-class _Said(io.TextIOBase):
+class _LinesTo(io.TextIOBase):
     """Takes what is printed, line by line. What print and click ask of a stream, it has."""
 
     encoding = "utf-8"

@@ -106,7 +106,7 @@ def _looked(probe: Probe) -> list[Diagnosis]:
         found = Diagnosis(
             name=probe.name, state=State.PROBLEM, message=f"it can't be looked at: {where}{error.strerror}"
         )
-    except Exception as error:  # noqa: BLE001 - a defect in one probe is informed, and costs none of the others
+    except Exception as error:  # noqa: BLE001 - a defect in one probe is a problem found, and costs none of the others
         message = f"looking at it failed: {type(error).__name__}: {error}"
         found = Diagnosis(name=probe.name, state=State.PROBLEM, message=message)
     return [found]

@@ -30,7 +30,7 @@ PYTHON = (3, 11)
 DISK_SCARCE, DISK_LOW = 100 * 2**20, 2**30
 FILES_SCARCE, FILES_LOW = supervisor.FIRST_FD + 56, 1024
 INODES_LOW = 10_000
-# Lists of what is counted end here: a tree that large is informed, not measured.
+# Counting ends here: of a larger tree doctor says that it is large, not how large.
 FOLDERS_MAX = 100_000
 # Locks that hold between hosts only if the server is set up for it, or not at all.
 SHARED = frozenset(

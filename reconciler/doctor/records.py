@@ -134,7 +134,7 @@ def _checks(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     if any(spec.merge.staging for spec in scene.epics):
         ask(site.forge.pull_requests)  # where the bases are there is known from then on
     for spec in scene.epics:
-        base = ask(partial(site.forge.base, spec.base, look=False))  # one that is gone is reported by itself
+        base = ask(partial(site.forge.base, spec.base, look=False))  # a base that is gone is a finding of its own
         why = (
             unaskable(site.ports, spec, base)
             or unstaged(site.ports, spec, base)

@@ -106,7 +106,7 @@ def _wanted(scene: Scene, site: Site) -> set[str]:
 
 
 def _fetched(scene: Scene, site: Site, base: str) -> Diagnosis | None:
-    """What is reported of a base that is older than what was fetched for it, where nobody but the user brings it forward."""
+    """A base that is older than what was fetched for it, where nobody but the user brings it forward."""
     if site.chosen.github or any(spec.merge.push for spec in scene.epics if spec.base == base):
         return None
     seen = site.forge.base(base, look=False)
@@ -198,20 +198,20 @@ class _Rehearsal(Struct, frozen=True):
         base, remote = self.base, self.remote.name
         match self.flag:
             case "=":
-                return self._said(State.OK, "up to date")
+                return self._diagnosis(State.OK, "up to date")
             case " ":
-                return self._said(State.OK, "could be pushed")
+                return self._diagnosis(State.OK, "could be pushed")
             case "*":
                 message = f"it has no branch {base}: what lands is held until it has one"
-                return self._said(State.WARNING, message, f"git push {remote} {base}")
+                return self._diagnosis(State.WARNING, message, f"git push {remote} {base}")
             case "!":
                 message = f"it has commits of {base} that are not here: they are taken over, unless both sides went on"
-                return self._said(State.WARNING, message, f"git pull --ff-only {remote} {base}")
+                return self._diagnosis(State.WARNING, message, f"git pull --ff-only {remote} {base}")
             case _:
                 hint = f"check its URL and your right to push: git push --dry-run {remote} {base}"
-                return self._said(State.PROBLEM, f"it can't be pushed to: {self.why}", hint)
+                return self._diagnosis(State.PROBLEM, f"it can't be pushed to: {self.why}", hint)
 
-    def _said(self, state: State, message: str, hint: str = "") -> Diagnosis:
+    def _diagnosis(self, state: State, message: str, hint: str = "") -> Diagnosis:
         found = f"{self.remote.name} ({_shown(self.remote.url)})"
         return Diagnosis(name=f"push {self.base}", state=state, found=found, message=message, hint=hint)
 
@@ -219,7 +219,7 @@ class _Rehearsal(Struct, frozen=True):
 def _push(site: Site, base: str) -> Iterator[Diagnosis]:
     """Whether a landed base could be pushed."""
     remote, head = Remotes(site.git).of(base), _commit(site, base)
-    if head:  # else that is reported of the base itself
+    if head:  # else the base has a finding of its own
         yield _rehearsed(site, remote, base, head).finding
 
 

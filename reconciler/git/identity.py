@@ -17,7 +17,7 @@ OUR_VARIABLES = {
 
 def identity(git: Git) -> tuple[str, str]:
     """Name and address of the repository's or the global config; ours where they are not set."""
-    found = git.remembered("identity", fingerprints.of_files(*git.said_who), lambda: _said(git))
+    found = git.remembered("identity", fingerprints.of_files(*git.said_who), lambda: _configured(git))
     fields = {key: value.strip() for key, _, value in (entry.partition("\n") for entry in found.split("\0"))}
     name, email = fields.get("user.name"), fields.get("user.email")
     return (name, email) if name and email else OURS
@@ -38,5 +38,5 @@ def variables(git: Git) -> Mapping[str, str]:
     }
 
 
-def _said(git: Git) -> str:
+def _configured(git: Git) -> str:
     return git.objects("config", "--null", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1)).text

@@ -61,7 +61,7 @@ def in_its_own_file(git: Git, ref: str) -> Sha | None:
     if ".." in ref or not ref.startswith("refs/"):
         return None
     try:
-        return _said(f"{git.repository.common}/{ref}")[1]
+        return _read(f"{git.repository.common}/{ref}")[1]
     except (OSError, _NotPlain):
         return None
 
@@ -119,7 +119,7 @@ def _loose(git: Git, prefix: str) -> Refs:
     try:
         for path in _files(git, prefix):
             known = before.get(path)
-            mark, sha = known if known and known[0] == _mark(path) else _said(path)
+            mark, sha = known if known and known[0] == _mark(path) else _read(path)
             if sha:
                 found[path[start:]] = sha, False
                 if mark:
@@ -174,7 +174,7 @@ def _mark(path: str) -> FileMark | None:
         return None
 
 
-def _said(path: str) -> tuple[FileMark | None, Sha | None]:
+def _read(path: str) -> tuple[FileMark | None, Sha | None]:
     """A mark of such a file, and what it says; None where it is gone: deleted, or packed, which is read next."""
     try:
         # Neither through a link, nor waiting for the one who put a pipe there.

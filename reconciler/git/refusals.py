@@ -76,7 +76,7 @@ def rights(err: bytes) -> str | None:
 
 
 def _in_the_way(lock: Path) -> tuple[str, str]:
-    """What is reported of a lock that another git holds, or that one which was killed has left: git names no file at the end."""
+    """The message and hint for a lock that another git holds, or that a killed one left: git does not always name the file."""
     try:
         age_s = max(time.time() - lock.lstat().st_mtime, 0.0)
     except OSError:

@@ -90,7 +90,7 @@ def version(environ: Mapping[str, str]) -> tuple[int, ...]:
 def _located(path: Path, env: Mapping[str, str], *what: str) -> bytes:
     """What `git rev-parse` says at `path`. Raises PermanentError outside of repositories, and for a git too old."""
     argv = ("git", *INERT, "-C", str(path), "rev-parse", "--path-format=absolute", *what)
-    # It is informed to say its version by the way: asked for by itself, that costs every command a process more.
+    # Trace2 gives the version of git as well; asking for that alone would cost every command one more process.
     found = shell.run(argv, env={**env, "GIT_TRACE2_EVENT": "2"})
     finished = _ITS_VERSION.search(found.err)
     _new_enough(f"git version {os.fsdecode(finished[1])}" if finished else shell.run(("git", "version"), env=env).text)

@@ -73,7 +73,7 @@ def read(git: Git) -> WorktreeListing:
     return git.remembered("worktrees", mark, lambda: _read(git), keep=lambda listing: listing.plain)
 
 
-class _Told(Struct, frozen=True):
+class _Admin(Struct, frozen=True):
     """What the files of an admin folder say. `head`: the content of HEAD; None where that is a link."""
 
     admin: Path
@@ -97,9 +97,9 @@ def around(git: Git, place: Path | None, branch: str | None) -> WorktreeListing:
         except FileNotFoundError:
             continue  # it was taken away meanwhile
         admin, mark = entry.path, None if status is None else ((entry.path, *status),)
-        one = git.remembered(("around", admin), mark, partial(_told, admin))
+        one = git.remembered(("around", admin), mark, partial(_read_admin, admin))
         if one.head is None or one.place in (None, place) or one.admin.name == name or one.head == head:
-            found.append(_told(admin) if mark else one)
+            found.append(_read_admin(admin) if mark else one)
     listing = None if (common / "reftable").exists() else _listing(git, found)
     return listing if listing and listing.plain else read(git)
 
@@ -109,20 +109,22 @@ def at(git: Git, place: Path) -> Entry | None:
     common, leads_to = git.repository.common, gitfile(place)
     if leads_to is None or os.path.dirname(leads_to) != f"{common}/worktrees" or (common / "reftable").exists():
         return next(iter(read(git).at(place)), None)
-    listing = _listing(git, [_told(leads_to)])
+    listing = _listing(git, [_read_admin(leads_to)])
     return next(iter((listing if listing.plain else read(git)).at(place)), None)
 
 
 def _read(git: Git) -> WorktreeListing:
     admins = (entry.path for entry in _admins(f"{git.repository.common}/worktrees"))
     # Read again where one of them has changed: what its branch names is no part of it.
-    facts = (git.remembered(("worktree", a), fingerprints.of_worktree(a), partial(_seen_anew, git, a)) for a in admins)
+    facts = (
+        git.remembered(("worktree", a), fingerprints.of_worktree(a), partial(_reread_admin, git, a)) for a in admins
+    )
     return _listing(git, facts)
 
 
-def _listing(git: Git, facts: Iterable[_Told]) -> WorktreeListing:
+def _listing(git: Git, facts: Iterable[_Admin]) -> WorktreeListing:
     common = git.repository.common
-    fields: dict[Path, list[_Told]] = {}
+    fields: dict[Path, list[_Admin]] = {}
     unlisted = []
     for one in facts:
         if one.place is None:
@@ -138,22 +140,22 @@ def _listing(git: Git, facts: Iterable[_Told]) -> WorktreeListing:
     return WorktreeListing(common, entries, tuple(unlisted), places, plain=by_files is not None)
 
 
-def _seen_anew(git: Git, admin: str) -> _Told:
+def _reread_admin(git: Git, admin: str) -> _Admin:
     git.forget(("around", admin))
-    return _told(admin)
+    return _read_admin(admin)
 
 
-def _told(admin: str) -> _Told:
+def _read_admin(admin: str) -> _Admin:
     folder = Path(admin)
-    return _Told(folder, place_of(folder), _head(admin), _said(f"{admin}/locked"))
+    return _Admin(folder, place_of(folder), _head(admin), _line(f"{admin}/locked"))
 
 
 def _head(folder: str) -> str | None:
     path = f"{folder}/HEAD"
-    return None if os.path.islink(path) else _said(path) or ""
+    return None if os.path.islink(path) else _line(path) or ""
 
 
-def _by_files(git: Git, fields: Mapping[Path, list[_Told]]) -> tuple[Entry, ...] | None:
+def _by_files(git: Git, fields: Mapping[Path, list[_Admin]]) -> tuple[Entry, ...] | None:
     """Every worktree as git's own files tell; None where only git can tell what one of them has checked out."""
     # Not `git worktree list`: it gives up on all of them while somebody adds one, and is asked for more than anything.
     repository = git.repository
@@ -168,7 +170,7 @@ def _by_files(git: Git, fields: Mapping[Path, list[_Told]]) -> tuple[Entry, ...]
     return None if None in found else tuple(entry for entry in found if entry)
 
 
-def _by_head(git: Git, path: Path, value: _Told | None, text: str | None, packed: Callable[[], _Refs]) -> Entry | None:
+def _by_head(git: Git, path: Path, value: _Admin | None, text: str | None, packed: Callable[[], _Refs]) -> Entry | None:
     admin, locked = (value.admin, value.locked) if value else (None, None)
     if text is None:
         return None
@@ -199,13 +201,13 @@ def _admins(folder: str) -> list[os.DirEntry[str]]:
     return sorted(found, key=lambda entry: entry.path)
 
 
-def _said(path: str) -> str | None:
+def _line(path: str) -> str | None:
     value = content(path)
     return None if value is None else value.strip()
 
 
 def place_of(admin: Path) -> Path | None:
-    text = _said(f"{admin}/gitdir")
+    text = _line(f"{admin}/gitdir")
     return Path(normal(admin, text.removesuffix("/.git"))) if text else None
 
 

@@ -147,7 +147,7 @@ def expect_its_files(complaint: str) -> None:
 
 
 def blocked(checkout: BaseCheckout, why: str, what_to_do: str) -> BlockedError:
-    """What is reported where a checkout keeps its branch from moving."""
+    """The error where a checkout keeps its branch from moving."""
     error = BlockedError(
         f"{checkout.path} is in the way: {why}", delay=_IN_THE_WAY_S, hint=f"{what_to_do}; it is tried again"
     )

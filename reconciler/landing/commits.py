@@ -164,7 +164,7 @@ class _Fold(Struct, frozen=True):
         return tip.sha
 
     def refused(self, why: str) -> UnfitError:
-        """What is reported of a branch whose commits can't land one by one."""
+        """The error for a branch whose commits can't land one by one."""
         merges = [commit.sha[:12] for commit in self._own() if len(commit.parents) != 1]
         without = f" without {', '.join(merges[:3])}, which can't be rebased," if merges else ","
         return UnfitError(f"{self.order.task}: its commits, one by one{without} {why}")

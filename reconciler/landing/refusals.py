@@ -58,7 +58,7 @@ def of(value: Sequence[str]) -> PermanentError | None:
 
 
 def lasting(value: Sequence[str], complaint: str) -> bool:
-    """True where a push was refused for now, by somebody and not by chance: that need not happen twice to be reported.
+    """True where a push was refused for now, by somebody and not by chance: it is shown the first time, not the second.
 
     >>> lasting(["frozen: ask Ann", "! [remote rejected] main -> main (pre-receive hook declined)"], "")
     True
@@ -76,7 +76,7 @@ def _why(line: str) -> str:
 
 
 def in_short(value: Sequence[str]) -> str:
-    """All that was reported which a reader needs, on one line."""
+    """What a reader needs of these lines, on one line."""
     telling = [re.sub(_RULES_OF_DASHES, "", line) for line in value if not re.fullmatch(_IDLE, line)]
     whole = "; ".join(filter(None, telling)) or "; ".join(value)
     return whole if len(whole) <= SHORT_MAX else f"{whole[:SHORT_MAX]} …"

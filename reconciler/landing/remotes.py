@@ -80,7 +80,7 @@ class Remotes:
 
     def of(self, base: str) -> Remote:
         """The remote that the base follows, else `origin`. Raises PermanentError where there is none."""
-        value = self._said()
+        value = self._settings()
         name = value.get(f"branch.{base}.remote", "origin")
         url = value.get(f"remote.{name}.url")
         if not url:
@@ -92,7 +92,7 @@ class Remotes:
 
     def followed(self, base: str) -> str | None:
         """The ref that `git fetch` moves for the branch that the base follows; None where it follows none elsewhere."""
-        value = self._said()
+        value = self._settings()
         remote = value.get(f"branch.{base}.remote", "origin")
         branch = value.get(f"branch.{base}.merge", HEADS + base).removeprefix(HEADS)
         # A URL may stand in a remote's place, and anything else: of these nothing is fetched to a branch.
@@ -288,7 +288,7 @@ class Remotes:
             ways = (*self._git.said_who, *self._git.let_in_by)
             raise failed(f"git {args[0]} failed: {why}", delay=30.0, hint=hint).due_to(*ways) from error
 
-    def _said(self) -> dict[str, str]:
+    def _settings(self) -> dict[str, str]:
         fields: dict[str, str] = {}
         for key, value in self._git.config():
             fields.setdefault(key, value or "")

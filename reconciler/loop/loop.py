@@ -57,7 +57,7 @@ def now() -> datetime:
 
 
 class Tick(Struct, frozen=True, kw_only=True):
-    """One turn of the wheel."""
+    """One look at everything, what was decided and what was done."""
 
     observed: Observed
     plan: Plan
@@ -118,7 +118,7 @@ def _give_up(error: Exception) -> None:
 
 
 class Loop(Struct, kw_only=True):
-    """The wheel. `load` gives the wanted state again for every tick; `wanted` may hold actions back."""
+    """The reconcile loop. `load` gives the wanted state again for every tick; `wanted` may hold actions back."""
 
     load: Callable[[], Desired]
     ports: Ports
@@ -258,7 +258,7 @@ class Loop(Struct, kw_only=True):
 
         While it is `deaf`, at least every `POLL_S`.
 
-        What is wanted may become unreadable meanwhile, or a defect of ours show: that is informed to `troubled`, and
+        What is wanted may become unreadable meanwhile, or a defect of ours show: `troubled` gets the error, and
         everything is looked at again after `interval_s`.
         """
         tick = Tick(observed=Observed(at=self.clock()), plan=Plan())

@@ -38,7 +38,7 @@ class Teller(Struct, kw_only=True):
     state: Path
     environ: Mapping[str, str]
     record: Notified
-    _told: tuple[list[Line] | None, Told] = (None, Told())
+    _known: tuple[list[Line] | None, Told] = (None, Told())
     _begun: dict[str, tuple[datetime, Letter]] = field(default_factory=dict)
 
     def tell(self, decided: Plan, conditions: Conditions, now: datetime, *, closing: bool = False) -> None:
@@ -67,9 +67,9 @@ class Teller(Struct, kw_only=True):
     def known(self) -> Told:
         """What is recorded; read again only where that changed."""
         lines = self.record.lines()
-        if lines is not self._told[0]:
-            self._told = lines, told_of(lines)
-        return self._told[1]
+        if lines is not self._known[0]:
+            self._known = lines, told_of(lines)
+        return self._known[1]
 
     def _unrecorded(self, letter: Letter, now: datetime) -> bool:
         """True where a sender of this very letter has ended and recorded nothing: as on a full disk, it would each time."""

@@ -1,7 +1,7 @@
 """The manifest as users write it: every field with its meaning, default, limits and an example.
 
-`explain`, the JSON Schema and the messages about wrong values follow from what stands here. What a field may be is reported
-by its type; what fields must be to each other is in `tasks`, and what they mean here on this machine in `documents`.
+`explain`, the JSON Schema and the messages about wrong values follow from what stands here. What a field may be is its
+type; how fields must fit together is in `findings`, and what they mean on this machine in `resolving`.
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ class BudgetFields(Fields):
         "counted. Default, or null: any number.",
         examples=[2_000_000],
     )
-    warn_at: float = Field(
-        default=0.8, gt=0, le=1, description="The share of it that is reported when it is reached.", examples=[0.9]
-    )
+    warn_at: float = Field(default=0.8, gt=0, le=1, description="Warn when this share of it is spent.", examples=[0.9])
 
 
 class PruneFields(Fields):

@@ -98,7 +98,7 @@ class RecordFiles:
 
 
 def withheld(kept: bytes | None) -> tuple[Loosening, ...]:
-    """What is withheld; nothing is decided by it, so of a damaged file nothing is reported."""
+    """What is withheld; nothing of a damaged file: this is for display alone."""
     try:
         data = json.loads(kept or b"[]")
         return tuple(

@@ -231,7 +231,7 @@ class Recorded:
         try:
             applied = self._applied_in(name, written)
         except ValueError:
-            # It is informed by nothing else what was written; taken for written as declared, nobody's edits are undone.
+            # Nothing else holds what was written. Taken as declared, it undoes nobody's edits.
             applied = {task.key: task for task in spec.tasks}
         found = replace(
             spec, applied=applied, withheld=record_files.withheld(withheld), unfrozen_at=record_files.moment(unfrozen)

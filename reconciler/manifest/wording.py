@@ -51,7 +51,7 @@ def node_at(schema: Schema, path: tuple[str | int, ...]) -> Schema | None:
 
 
 def resolved(schema: Schema, node: Schema) -> Schema:
-    """A node with its reference followed; what is reported beside the reference stays."""
+    """A node with its reference followed; what stands beside the reference is kept."""
     if "$ref" not in node:
         return node
     target: Schema = schema["$defs"][node["$ref"].rpartition("/")[2]]

@@ -78,7 +78,7 @@ class PullRecord(Struct, frozen=True, kw_only=True):
         return Verdict.REJECTED in standing(self.reviews, head)
 
     def closed(self, at: datetime, *, declined: bool, merged: bool) -> PullRecord:
-        """This record, closed. What was closed keeps its time; work that landed is merged, whatever was reported before."""
+        """This record, closed. What was closed keeps its time; work that landed is merged, whatever the record was before."""
         if self.state is PullState.MERGED or (not self.open and not merged):
             return self
         state = PullState.MERGED if merged else PullState.CLOSED

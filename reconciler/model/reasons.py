@@ -27,7 +27,7 @@ class Awaits(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a reason is about: one task, or everything that a manifest covers; then it is reported once."""
+    """What a reason is about: one task, or everything that a manifest covers; then it is shown once."""
 
     TASK = "task"
     EPIC = "epic"
@@ -40,7 +40,7 @@ class ReasonRow(Struct, frozen=True):
     awaits: Awaits
     scope: Scope
     todo: str = ""  # what a person does once the program has given up; `{task}` stands for the id
-    prompt: str = ""  # what an agent is informed on its next attempt beside the facts; `{base}` stands for the branch
+    prompt: str = ""  # what its next attempt is told beside the facts; `{base}` stands for the branch
     judged: bool = False  # a person decides about what would land: it is computed again before they are asked
     chosen: bool = False  # a person wanted it so: nobody has to hear of it
     passing: bool = False  # often over with the next look, without anybody's doing

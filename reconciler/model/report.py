@@ -25,7 +25,7 @@ class Fault(StrEnum):
     MODEL = "model"  # there is no such model, or not for its account
     UNPAID = "unpaid"  # its account has no credit left
     NETWORK = "network"  # its model can't be reached, is overloaded or out of order: all that may pass
-    CONTEXT = "context"  # more was reported than fits into its model
+    CONTEXT = "context"  # the conversation no longer fits into its model
     REFUSED = "refused"  # it was not permitted what it tried; says nothing against what it did
     BUDGET = "budget"  # it has spent what it was given
     SESSION = "session"  # the session that it was to go on with is gone

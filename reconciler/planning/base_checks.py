@@ -1,4 +1,4 @@
-"""What it means that a manifest's checks fail on its base as it is: nobody's work is at fault, and a person is informed. Pure."""
+"""What it means that a manifest's checks fail on its base as it is: nobody's work is at fault, and it is for a person to fix. Pure."""
 
 from __future__ import annotations
 

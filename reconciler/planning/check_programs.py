@@ -1,7 +1,7 @@
 """What a manifest's checks need to be run at all, as far as their first words tell. Pure; no shell is asked.
 
-What stands behind a condition, a variable or another command may never be run, or be made by what runs before it: of that
-nothing is reported.
+What stands behind a condition, a variable or another command may never be run, or be made by what runs before it: that
+is not looked at.
 """
 
 from __future__ import annotations

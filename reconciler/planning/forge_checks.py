@@ -201,7 +201,7 @@ def _whatever_shows(
 def _all(checks: Sequence[ForgeCheck], now: datetime) -> ForgeVerdict:
     by = {result: [check for check in checks if check.result is result] for result in CheckResult}
     if failed := by[CheckResult.FAILED]:
-        return ForgeVerdict(CheckResult.FAILED, "; ".join(map(_told, failed[:NAMED_MAX])))
+        return ForgeVerdict(CheckResult.FAILED, "; ".join(map(_described, failed[:NAMED_MAX])))
     if pending := by[CheckResult.PENDING]:
         names = _named(check.name for check in pending)
         return ForgeVerdict(CheckResult.PENDING, f"{len(pending)} of {len(checks)} not over: {names}", now + LOOK_AGAIN)
@@ -223,7 +223,7 @@ def _none(policy: MergePolicy, since: datetime, now: datetime, mute: str) -> For
     )
 
 
-def _told(check: ForgeCheck) -> str:
+def _described(check: ForgeCheck) -> str:
     parts = (check.name, f"({check.url})" if check.url else "", f"- {check.summary}" if check.summary else "")
     return " ".join(part for part in parts if part)
 

@@ -180,7 +180,7 @@ class Job(Facts, frozen=True, kw_only=True, dict=True):
 
     @property
     def in_its_agents_words(self) -> bool:
-        """True when the task was last written while its newest attempt lived: no person has named anything since."""
+        """True when the task was last written while its newest attempt lived: no person has written since."""
         last = self.attempts.last
         if last is None or last.started_at is None:
             return False

@@ -286,6 +286,6 @@ class Offer(Struct, frozen=True, dict=True):
 
     @property
     def manual(self) -> bool:
-        """True when merging is left to a person, and none has named that exactly this head is to be merged now."""
+        """True when merging is left to a person, and none has asked for exactly this head to be merged."""
         pull = self.facts.open_pull
         return self.facts.spec.merge.mode is MergeMode.MANUAL and not (pull and pull.merge_now == pull.head)

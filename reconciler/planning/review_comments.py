@@ -44,8 +44,8 @@ class Discussion(Struct, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """As much of it for an agent as a prompt bears; the rest is for its next attempt. Empty where nothing was reported."""
-        return "\n\n".join(map(_told, self._fitting))
+        """As much of it for an agent as a prompt bears; the rest is for its next attempt. Empty where nobody wrote any."""
+        return "\n\n".join(map(_quoted, self._fitting))
 
     @property
     def summary(self) -> str:
@@ -62,7 +62,7 @@ class Discussion(Struct, frozen=True, kw_only=True):
         items: list[Item] = []
         left = TEXT_MAX
         for each in (*self.due, *self.beside):
-            left -= len(_told(each))
+            left -= len(_quoted(each))
             if left < 0 and items:
                 break
             items.append(each)
@@ -150,7 +150,7 @@ def _place(thread: Thread) -> str:
     return clean(thread.path) + (f":{thread.line}" if thread.line else "")
 
 
-def _told(item: Item) -> str:
+def _quoted(item: Item) -> str:
     if isinstance(item, Comment):
         return f"{clean(item.by)}:\n{_body(item)}"
     return "\n".join((f"At {_place(item)}", *(f"{clean(each.by)}: {_body(each)}" for each in item.comments)))

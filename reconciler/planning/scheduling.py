@@ -1,6 +1,6 @@
 """Whose turn it is, where several want what there is only so much of: agents, checks, landings, repairs. Pure.
 
-Every job has named by itself what it would do next; here those that must let others go first get to wait instead.
+Each job was decided on its own; here those that must let others go first wait instead.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class _Block:
             ),
         ]
         name = Text(line(self.epic["name"]), "bold")
-        # What must stay comes first and last; what is reported by the rows too goes where there is no room.
+        # What must stay comes first and last; what the rows show as well goes where there is no room.
         while len(words) > 2 and cells(words) + GAP + min(name.cell_len, width // 2) > width:
             del words[1]
         room = width - cells(words) - 2 * GAP

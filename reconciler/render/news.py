@@ -1,4 +1,4 @@
-"""What is new in a plan since the one before, in words: each thing is reported once, not at every look. Pure."""
+"""What is new in a plan since the one before, in words: each thing once, not at every look. Pure."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def _needs_a_person(waiting: dict[str, Any]) -> bool:
 
 
 def of_the_whole(waiting: dict[str, Any]) -> bool:
-    """True for what is reported once, above the tasks: a person fixes the manifest, the agent or the tracker, and not each."""
+    """True for what is shown once, above the tasks: a person fixes the manifest, the agent or the tracker, and not each."""
     return Reason.of(waiting["reason"]).row.scope is Scope.EPIC
 
 

@@ -180,7 +180,7 @@ class Locks:
 def held(path: Path | str) -> bool:
     """True when somebody holds the lock at this moment. It is not taken: two who ask do not disturb each other."""
     try:
-        # For reading only: by that a probe is informed from a holder when a lock's file is found open.
+        # For reading only, which tells a probe from a holder when the file of a lock is found open.
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return False

@@ -71,7 +71,7 @@ def descends_from_a_carrier(variable: str, pid: int | None = None) -> bool:
 
 def command(pid: int) -> str:
     """The command line of a process in one line of plain characters; empty when it is gone."""
-    text = _said(pid)[:COMMAND_MAX]
+    text = _command_line(pid)[:COMMAND_MAX]
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
@@ -98,7 +98,7 @@ def _shows(process: psutil.Process, variable: str) -> bool:
         return False  # somebody else's process: no agent of ours
 
 
-def _said(pid: int) -> str:
+def _command_line(pid: int) -> str:
     """The words that a process was started with, or else its name; empty when it is gone."""
     if supervisor.PROC:
         try:

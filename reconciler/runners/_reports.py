@@ -96,7 +96,7 @@ class Reports:
             known = self._last.get(record.id)
             if known is None or known[0] != mark:
                 last = _last_object(path, agent.idle)
-                if known and last in ("", known[1]):  # of itself it has reported nothing more
+                if known and last in ("", known[1]):  # it has written nothing more about itself
                     known = mark, known[1], known[2]
                 else:
                     report = agent.report(last)
@@ -139,7 +139,7 @@ class Reports:
             try:
                 supervisor.write_json(kept, _as_json(report))
             except OSError:
-                # The log says it again; a full disk is informed of by those who can't do without writing.
+                # It is read from the log again; those who must write say that the disk is full.
                 return report
         return report
 

@@ -126,7 +126,7 @@ class Slurm:
         except PermanentError as error:
             raise TemporaryError(str(error), delay=30.0, hint=error.hint) from error
         if done.code:
-            raise TemporaryError(f"{argv[0]}: {_said(done)}", delay=30.0)
+            raise TemporaryError(f"{argv[0]}: {_complaint(done)}", delay=30.0)
         return done.text
 
 
@@ -145,10 +145,10 @@ def _job(state: str, node: str, why: str) -> EngineJob:
     return EngineJob(state=JobState.RUNNING, node=node, remark="" if state in _RUNNING else state)
 
 
-def _said(done: Finished) -> str:
+def _complaint(done: Finished) -> str:
     """What a command of Slurm has against what it was given: before the last line, which says where help is.
 
-    >>> _said(Finished(1, b"", b"sbatch: unrecognized option x")), _said(Finished(1, b"", b"sbatch: no x\\nUsage: sbatch"))
+    >>> _complaint(Finished(1, b"", b"sbatch: unrecognized option x")), _complaint(Finished(1, b"", b"sbatch: no x\\nUsage: sbatch"))
     ('sbatch: unrecognized option x', 'sbatch: no x')
     """
     lines = [line.strip() for line in done.err.decode("utf-8", "replace").splitlines() if line.strip()]

@@ -243,11 +243,10 @@ class Courier:
         self._wip: str | None = None
         self._seq = 0
         self._shim: subprocess.Popen[bytes] | None = None
-        self._guarding = (
-            threading.Lock()
-        )  # so long no number is given out again, and no program of the other thread is waited for
+        # Held, no process number is given out again, and no program of the other thread is waited for.
+        self._guarding = threading.Lock()
         self._renewed = clock()  # when the last push that was taken began
-        self._told: bool = False
+        self._stop_asked: bool = False
         self._lost: bool = False
         self._halted: bool = False
         self._halted_at, self._halted_s = 0.0, 0.0
@@ -279,7 +278,7 @@ class Courier:
         return self._deliver({"cause": "exited", "signal": 9, "step": 0})
 
     def _hear(self, *_: object) -> None:
-        self._told = True
+        self._stop_asked = True
 
     def _claimed(self) -> str:
         """Take the reservation; who comes second, or late, touches nothing."""
@@ -291,7 +290,7 @@ class Courier:
             except Exception as error:  # noqa: BLE001 - what failed is tried again
                 say(str(error))
                 answer = GONE
-            if answer != GONE or clock() > end or self._told:
+            if answer != GONE or clock() > end or self._stop_asked:
                 return answer
             time.sleep(1.0)
 
@@ -351,7 +350,7 @@ class Courier:
         due, seen = 0.0, b""
         while self._shim is not None and self._shim.poll() is None:
             time.sleep(TICK_S)
-            # That it began, or is set up, is reported at once; everything else in its time.
+            # That it began, or is set up, is pushed at once; everything else in its time.
             record = read(os.path.join(self._folder, "run.json"))
             if self._lost or not record or (clock() < due and record == seen):
                 continue
@@ -381,7 +380,7 @@ class Courier:
                 return True
             stop = {"why": record.get("why", "person"), "at": utc()}
             write(os.path.join(self._folder, "stop.json"), json.dumps(stop).encode())
-            self._mine, self._told = now, True
+            self._mine, self._stop_asked = now, True
         except Exception as error:  # noqa: BLE001 - it is asked again at the next renewal
             say(str(error))
         return False
@@ -406,7 +405,7 @@ class Courier:
             kill(descendants(shim.pid))
             send([shim.pid], signal.SIGCONT)
             self._ask(shim.pid)
-        elif self._told:
+        elif self._stop_asked:
             if self._halted:
                 self._go_on(shim.pid)
             if not self._asked_at:
@@ -414,7 +413,7 @@ class Courier:
             self._ask(shim.pid)
         elif clock() - self._renewed > self._spec["lease_s"]:
             if not os.path.isdir("/proc/self"):
-                self._told = True  # what can't be found can't be halted
+                self._stop_asked = True  # what can't be found can't be halted
             else:
                 if not self._halted:
                     self._halted, self._halted_at = True, clock()
@@ -446,7 +445,7 @@ class Courier:
         self._halted = False
         send([*descendants(pid), pid], signal.SIGCONT)
 
-    # --- what is reported ---
+    # --- its reports ---
 
     @property
     def _works(self) -> bool:

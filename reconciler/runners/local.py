@@ -1,6 +1,6 @@
 """Runs on this machine: detached processes under a shim, found again by kernel locks, and their run folders.
 
-What a run wrote about itself says how it ended; whether it lives is reported by its locks and its processes.
+What a run wrote about itself says how it ended; its locks and processes say whether it lives.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ class Shim:
                 return failure
             # Asked to stop before our record could tell anybody where to send the signal.
             if self._terminated or os.path.exists(self._at("stop.json")):
-                return self._told(step)
+                return self._stopped_ending(step)
             if ending := self._tried(step, argv):
                 return ending
         return {"cause": "exited", "code": 0, "step": len(self._spec["steps"]) - 1}
@@ -163,7 +163,7 @@ class Shim:
             if self._terminated or not failed or tries > again or self._child:
                 return ending
             if os.path.exists(self._at("stop.json")):
-                return self._told(step)
+                return self._stopped_ending(step)
             self._log.say(f"this failed and is started again ({tries} of {again:.0f})")
         if tries:
             self._flaky.append(step)
@@ -207,7 +207,7 @@ class Shim:
         """The ending that is due by now, although the step goes on."""
         grown = self._log.grown()
         if self._terminated:
-            return self._told(step)
+            return self._stopped_ending(step)
         if self._time_left() <= 0:
             return {"cause": "timeout", "step": step}
         if self._silence.too_long(grown):
@@ -226,7 +226,7 @@ class Shim:
         """Seconds that pass while the run may go on: elsewhere its courier writes down for how many it was halted."""
         return time.monotonic() - (_read_halted(self._at("halted.json")) if self._elsewhere else 0.0)
 
-    def _told(self, step: int) -> Ending:
+    def _stopped_ending(self, step: int) -> Ending:
         stop = _read_stop(self._at("stop.json"))
         if stop is None:
             # Somebody's `kill`: the run failed, and another attempt may follow.
@@ -349,7 +349,7 @@ class Log:
         self._dropped = 0
 
     def say(self, text: str) -> None:
-        """Add a line of our own. Nothing is reported on a full disk."""
+        """Add a line of our own; on a full disk there is none."""
         try:
             os.write(self.fd, f"reconcile: {text}\n".encode(errors="replace"))
         except OSError as error:

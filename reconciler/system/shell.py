@@ -99,7 +99,7 @@ def run(
 ) -> Finished:
     """Run a program to its end, whatever its exit status. `called`: what it is in a message, by default its name.
 
-    One that does not end in time is killed; with `grace_s` it is informed so first, and given that long to put things in order.
+    One that does not end in time is killed; with `grace_s` it gets SIGTERM first, and that long to put things in order.
     Raises TemporaryError when it does not end within `timeout_s`, or for want of processes or memory to start it;
     PermanentError when it can't be started, or when it prints more than `OUTPUT_LIMIT` bytes: a part of an answer is none.
     """

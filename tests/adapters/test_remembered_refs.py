@@ -291,8 +291,8 @@ def test_around_one_of_many_no_other_is_read(repo: GitRepo, monkeypatch: pytest.
         repo.git("worktree", "add", "-q", str(repo.path.parent / f"one{n}"), "-b", f"agent/one{n}")
     git, read = repo.seam(), []
     worktrees.around(git, repo.path.parent / "tree", "agent/a")
-    told = worktrees._told
-    monkeypatch.setattr(worktrees, "_told", lambda admin: read.append(admin) or told(admin))
+    read_admin = worktrees._read_admin
+    monkeypatch.setattr(worktrees, "_read_admin", lambda admin: read.append(admin) or read_admin(admin))
 
     worktrees.around(git, repo.path.parent / "tree", "agent/a")
 

@@ -102,7 +102,7 @@ class Guard(Struct, kw_only=True):
         """
         session = self.keys.opened(token)
         if session is None:
-            return _said(
+            return _answer(
                 403,
                 "Not let in",
                 "This address is not known, or was used: each is good once. The newest stands where 'reconcile ui' runs.",
@@ -117,9 +117,9 @@ class Guard(Struct, kw_only=True):
         path, method = scope["path"], scope["method"]
         if headers.get("host", "") not in self.hosts or len(headers.getlist("host")) != 1:
             here = next(iter(self.origins))
-            return _said(421, "Not this host", ["The page is served at ", h.a(href=here)[here], " alone."])
+            return _answer(421, "Not this host", ["The page is served at ", h.a(href=here)[here], " alone."])
         if method not in ("GET", "HEAD", "POST"):
-            return _said(405, "Not allowed", "The page takes GET and POST.")
+            return _answer(405, "Not allowed", "The page takes GET and POST.")
         from_page = headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
         visited = (
             method == "GET"
@@ -127,15 +127,15 @@ class Guard(Struct, kw_only=True):
             and headers.get("sec-fetch-dest") == "document"
         )
         if not from_page and not visited:
-            return _said(403, "Not from there", "Another page asked for this.")
+            return _answer(403, "Not from there", "Another page asked for this.")
         if path.startswith(FREE) or path == ENTER:
             return None
         if self._scrapes(method, path, headers):
             return None
         if self._session(headers) is None:
-            return _said(401, "Who are you?", "Open the address that 'reconcile ui' printed, in this browser.")
+            return _answer(401, "Who are you?", "Open the address that 'reconcile ui' printed, in this browser.")
         if method == "POST" and headers.get("origin") not in self.origins:
-            return _said(403, "Not from there", "Only the page itself may ask for this.")
+            return _answer(403, "Not from there", "Only the page itself may ask for this.")
         return None
 
     def _scrapes(self, method: str, path: str, headers: Headers) -> bool:
@@ -150,7 +150,7 @@ class Guard(Struct, kw_only=True):
         return next(filter(self.keys.known, ours), None)
 
 
-def _said(code: int, title: str, words: h.Node) -> Response:
+def _answer(code: int, title: str, words: h.Node) -> Response:
     return HTMLResponse(plain(title, words), code)
 
 

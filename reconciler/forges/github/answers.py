@@ -65,12 +65,12 @@ class Answer(Struct, frozen=True, kw_only=True):
         if not isinstance(self.body, dict):
             return self.complaint
         errors = self.body.get("errors")
-        found = [_told(each) for each in errors] if isinstance(errors, list) else []
+        found = [_message(each) for each in errors] if isinstance(errors, list) else []
         return ": ".join(part for part in (str(self.body.get("message") or ""), "; ".join(filter(None, found))) if part)
 
     @property
     def text(self) -> str:
-        """Everything that was reported, in lower case."""
+        """The message and the complaint, in lower case."""
         return f"{self.message} {self.complaint}".lower()
 
 
@@ -147,7 +147,7 @@ def _speaks_of_limits(answer: Answer) -> bool:
     return "retry-after" in answer.headers or any(word in answer.text for word in _LIMITED)
 
 
-def _told(error: object) -> str:
+def _message(error: object) -> str:
     if isinstance(error, dict):
         # With a code alone it is the field that says what is wrong.
         return str(error.get("message") or " ".join(str(error[k]) for k in ("field", "code") if error.get(k)))

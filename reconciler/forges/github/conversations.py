@@ -81,5 +81,5 @@ class Conversations:
 
 
 def _mark(pull: Pull) -> object:
-    """What changes when something is reported about a pull request."""
+    """What changes when somebody writes on a pull request."""
     return pull.unresolved, pull.more_threads, pull.changed

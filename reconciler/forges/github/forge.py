@@ -207,15 +207,15 @@ class GitHubForge(Stacking, OnStagingBranches):
 
     def approve(self, number: PrNumber, head: Sha) -> None:
         """Record a person's approval of one head."""
-        self._said(number, head, Verdict.APPROVED)
+        self._record_verdict(number, head, Verdict.APPROVED)
 
     def reject(self, number: PrNumber, head: Sha, text: str) -> None:
         """Record a person's 'no' to one head."""
-        self._said(number, head, Verdict.REJECTED, text)
+        self._record_verdict(number, head, Verdict.REJECTED, text)
 
     def merge_now(self, number: PrNumber, head: Sha) -> None:
         """Record a person's word that one head is to be merged now."""
-        self._said(number, head, Verdict.MERGE)
+        self._record_verdict(number, head, Verdict.MERGE)
 
     def update(self, number: PrNumber, head: Sha) -> None:
         """Have GitHub merge the base into a pull request whose head still is `head`."""
@@ -280,7 +280,7 @@ class GitHubForge(Stacking, OnStagingBranches):
 
     # --- inside --------------------------------------------------------------------------------------------
 
-    def _said(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
+    def _record_verdict(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
         pull = self.look.one(number)
         if pull is None or not pull.open:
             raise PermanentError(f"#{number} is not open", hint="only an open pull request is reviewed")

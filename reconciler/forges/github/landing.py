@@ -282,7 +282,7 @@ def _worse(before: Pull | None, now: Pull, order: LandOrder, *, doubted: bool) -
     if before is None or before.head != head:
         return None
     # Also of what was written about an older head: it may hold for this one.
-    if _said(now) != _said(before):
+    if _standing(now) != _standing(before):
         return f"what people say about {number} has changed"
     # What was not green then was no reason against it, as long as it was there to be judged.
     judged = {check.name for check in before.checks if check.result is not CheckResult.PASSED}
@@ -290,7 +290,7 @@ def _worse(before: Pull | None, now: Pull, order: LandOrder, *, doubted: bool) -
     return f"{', '.join(new)} does not pass on {number}, or not yet" if new else None
 
 
-def _said(pull: Pull) -> tuple[object, ...]:
+def _standing(pull: Pull) -> tuple[object, ...]:
     return pull.draft, pull.queued, pull.automatic, pull.opinions, pull.decision, pull.threads
 
 

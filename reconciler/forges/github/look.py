@@ -87,7 +87,7 @@ class Look:
         self._until = 0.0  # the look is good until then
         self._failed: tuple[float, TemporaryError] | None = None  # until when nobody needs to ask again
         self._failures = 0  # answers in a row that were none
-        self._told: dict[str, tuple[float, tuple[Any, Any]]] = {}  # rules, as they were read last
+        self._rules_read: dict[str, tuple[float, tuple[Any, Any]]] = {}  # rules, as they were read last
         # Bases whose checks may be read, as GitHub answered, and until when that is good.
         self._legible: dict[str, float] = {}
         self._since: dict[tuple[PrNumber, Sha], datetime] = {}
@@ -147,7 +147,7 @@ class Look:
         return (*page.pulls, *self._pages.older(page).values())
 
     def checks_of(self, commit: Sha, branch: str) -> tuple[ForgeCheck, ...]:
-        """What is reported of a commit at this moment. Raises SilentError, and what else it costs not to be answered."""
+        """The checks of a commit as they are now. Raises SilentError, or what else keeps GitHub from answering."""
         page = self._pages.read(Question(slug=self.asks, staged={commit: branch}, size=self._pages.size))
         return self._pages.staged(page)[commit].checks
 
@@ -178,7 +178,7 @@ class Look:
         with self._turn:
             self._until = 0.0
             if rules_too:
-                self._told.clear()
+                self._rules_read.clear()
                 self._legible.clear()
 
     def since(self, pull: Pull) -> datetime | None:
@@ -192,7 +192,7 @@ class Look:
     # --- asking --------------------------------------------------------------------------------------------
 
     def _silent(self, error: TemporaryError) -> SilentError:
-        """What is reported until GitHub is asked again: a limit says when, all else is tried soon, then later and later."""
+        """The error until GitHub is asked again: a limit says when that is, anything else backs off."""
         delay = min(FAILED_S * 2**self._failures, FAILED_MOST_S)
         delay = max(delay, error.delay) if isinstance(error, LimitError) else delay
         self._failures = min(self._failures + 1, 10)
@@ -254,7 +254,7 @@ class Look:
         )
 
     def _rules(self, base: str, page: Page, pulls: Iterable[Pull]) -> Rules:
-        value = self._told.get(base)
+        value = self._rules_read.get(base)
         if value is None or self._clock() - value[0] > RULES_S:
             try:
                 value = self._clock(), rules.read(self._gh, self.slug, base)
@@ -262,7 +262,7 @@ class Look:
                 if value is None:
                     raise  # what was known of them still is the best that is known
             else:
-                self._told[base] = value
+                self._rules_read[base] = value
         return rules.decoded(self.asks, base, page, value[1], self._unread(base, page, pulls))
 
     def _unread(self, base: str, page: Page, pulls: Iterable[Pull]) -> str | None:

@@ -51,7 +51,7 @@ class QuerySize(Struct, frozen=True):
     pulls: int = 100  # of a page, as far as it takes to know whose they are
     whole: int = 50  # with their checks and reviews
     checks: int = 100  # of one commit
-    talks: int = 50  # review threads of one, with what is reported in them
+    talks: int = 50  # review threads of one, with their comments
 
     def divided(self, by: int) -> QuerySize:
         """A part of it."""

@@ -42,7 +42,7 @@ class Verdicts:
         self.damaged: Mapping[PrNumber, PermanentError] = {}  # of which it is not known what was written
 
     def all(self) -> Mapping[PrNumber, Reviews]:
-        """Everything that was reported, by pull request."""
+        """Every verdict and order, by pull request."""
         named = [
             (ref, sha) for ref, (sha, _) in update_ref.plain(self._git, REVIEW_REFS).items() if _NAMED.fullmatch(ref)
         ]

@@ -141,9 +141,8 @@ class PullRequest(Struct, frozen=True, kw_only=True, gc=False):
     author: str = ""  # who opened it there
     threads: tuple[Thread, ...] = ()
     remarks: tuple[Comment, ...] = ()  # beside them: reviews that say neither yes nor no, and comments; oldest first
-    doubted: bool = (
-        False  # a rule is reported not to be met, none is seen that is not, and merging was not asked for yet
-    )
+    # The forge reports a rule that is not met, all that are seen are, and merging was not asked for yet.
+    doubted: bool = False
     here: Standing = Standing.SAME
     base: str | None = None  # where it goes; None: to its manifest's base, as always
     aside: str | None = None  # why it is not to be landed as it is: a draft, on its way to another base

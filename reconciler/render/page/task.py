@@ -126,7 +126,7 @@ def log_of(task: str, run: Mapping[str, Any]) -> str:
 def _run(run: Mapping[str, Any], task: str, chosen: bool) -> h.Element:
     word, kind = ending(run)
     name = name_of(run)
-    used = cost({**(run["report"] or {"usd": 0, "tokens": 0}), "untold": 0}) if run["report"] and _told(run) else ""
+    used = cost({**(run["report"] or {"usd": 0, "tokens": 0}), "untold": 0}) if run["report"] and _has_cost(run) else ""
     return h.tr(aria_current="true" if chosen else None)[
         h.th(scope="row")[h.a(href=log_of(task, run))[name] if run["startedAt"] else name],
         h.td[safe.line(run["why"])],
@@ -147,7 +147,7 @@ def _span(since: str, until: str) -> str:
     return span((stamped(until) - stamped(since)).total_seconds())
 
 
-def _told(run: Mapping[str, Any]) -> bool:
+def _has_cost(run: Mapping[str, Any]) -> bool:
     return run["report"]["usd"] is not None or run["report"]["tokens"] is not None
 
 

@@ -37,7 +37,7 @@ class Closers:
         self._read = (0, 0)  # of which file, and up to where
 
     def moved(self, version: Version) -> object:
-        """What changes when one of them may know more: a close is informed a moment before it is written down."""
+        """What changes when one of them may know more: a close is seen a moment before it is written down."""
         if can(version, Can.TELLS_SESSION):
             return None
         return tuple(_mark(self._beads / name) for name in (_JOURNAL, rows.DATABASE, f"{rows.DATABASE}-wal"))

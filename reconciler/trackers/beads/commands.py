@@ -63,7 +63,7 @@ def differing(now: Task | None, wanted: Task) -> frozenset[str]:
         return frozenset({"id"})
     names = {name for name in TEXTS if getattr(now, name).strip() != getattr(wanted, name).strip()}
     names |= {name for name in VALUES if getattr(now, name) != getattr(wanted, name)}
-    # Why it was closed is reported with the close and never again: the one who came first has named it.
+    # The reason of a close is written with it and never again: whoever closed it first gave the reason.
     return frozenset(names | {name for name in SETS if set(getattr(now, name)) != set(getattr(wanted, name))})
 
 

@@ -23,7 +23,7 @@ class Can(StrEnum):
     LIST_EDGES = "list tells what a task depends on"
     LIST_HIDDEN = "list shows gates and templates too"
     LIST_INFRA = "list shows messages and the like too"
-    LIST_NEEDS_FLAT = "list prints a tree unless it is informed not to"
+    LIST_NEEDS_FLAT = "list prints a tree unless --flat is given"
     DEFER = "a task can be deferred until a date"
     FORCE_CLOSE = "close takes --force"
     SESSION = "close takes --session"
