@@ -351,9 +351,6 @@ class World:
         self.check_trees[subject] = f"{at.root}/.checks/{subject}"
         return self.check_trees[subject]
 
-    def unlock(self, task: TaskId, at: Venue) -> None:
-        pass
-
     def salvage(self, task: TaskId, at: Venue) -> Salvage | None:
         tree = self.trees.get(task)
         if tree is None or not tree.dirty - self.saved_patches:

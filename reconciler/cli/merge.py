@@ -16,7 +16,7 @@ from reconciler.loop.loop import Tick
 from reconciler.model.desired import Desired, EpicSpec, MergeMode
 from reconciler.model.errors import LockedError, UsageError
 from reconciler.model.names import RunKind, TaskId
-from reconciler.model.observed import PullRequest, PullState, Unknown
+from reconciler.model.observed import PullRequest, PullState, known_or
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.actions import Action, BlockTask, RestartAgent, StopAgent, next_step
@@ -110,7 +110,7 @@ def _beside(session: LoopSession, spawned: frozenset[TaskId], *, wait: bool) -> 
 def _offered(tick: Tick, tasks: Iterable[TaskId]) -> list[PullRequest]:
     """The open pull requests of tasks."""
     pulls = tick.observed.pull_requests
-    found = {} if isinstance(pulls, Unknown) else pulls
+    found = known_or(pulls, {})
     return [found[id] for id in sorted(tasks) if id in found and found[id].state is PullState.OPEN]
 
 

@@ -23,7 +23,7 @@ from reconciler.loop.loop import Tick
 from reconciler.model.changes import Span
 from reconciler.model.errors import PermanentError, UsageError
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import PullRequest, PullState, Run, Unknown
+from reconciler.model.observed import PullRequest, PullState, Run, Unknown, known_or
 from reconciler.model.pull_records import PullRecord
 from reconciler.model.values import replace
 from reconciler.render import listing, pulls, reviews
@@ -67,7 +67,7 @@ def show(pr: str, out: Output) -> int:
     tick = LoopSession(site=site, out=out).look()
     silent, entry = silence(tick), entries(tick).get(pull.record.task)
     unknown = [{"source": source, "message": why} for source, why in silent.items()]
-    found = {} if isinstance(tick.observed.reviews, Unknown) else tick.observed.reviews
+    found = known_or(tick.observed.reviews, {})
     of_it = reviews.of_pull(pull.record, found.get(pull.record.task, ()))
     view = view_of(pull.record.task, tick.plan.epics, tick.observed)
     offer = view.reviewing if view and view.pull and view.pull.number == pull.record.number else None

@@ -19,7 +19,7 @@ from reconciler.loop.teller import Teller
 from reconciler.model.desired import Desired
 from reconciler.model.errors import ReconcileError, TemporaryError
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Salvage, Unknown
+from reconciler.model.observed import Salvage, known_or
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Action
 from reconciler.planning.plan import Plan
@@ -65,7 +65,7 @@ class LoopSession(Struct, kw_only=True, dict=True):
 
     def loop(self) -> Loop:
         warned = ask(self.site.tracker.warnings)
-        for word in () if isinstance(warned, Unknown) else warned:
+        for word in known_or(warned, ()):
             self.out.chat(f"warning: {word}")
         load = self.load or self.site.desired
         loop = Loop(

@@ -15,7 +15,7 @@ from reconciler.loop.asking import ask
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.errors import UsageError
 from reconciler.model.names import RunKind, TaskId, split_key, task_for_key, usable
-from reconciler.model.observed import Task, Unknown
+from reconciler.model.observed import Task, Unknown, known_or
 from reconciler.planning.graph import Index
 from reconciler.wiring import Site
 
@@ -75,7 +75,7 @@ def _by_number(site: Site, text: str) -> tuple[TaskId, ...]:
     if (number := pull_number(text)) is None:
         return ()
     pulls = ask(site.forge.pull_requests)
-    found = {} if isinstance(pulls, Unknown) else pulls
+    found = known_or(pulls, {})
     return tuple(task for task, pull in found.items() if pull.number == number)
 
 

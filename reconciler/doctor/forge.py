@@ -9,9 +9,9 @@ from reconciler.doctor.findings import Diagnosis, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.forges.github.answers import READ_CHECKS
 from reconciler.forges.github.forge import GitHubForge
-from reconciler.loop.asking import ask, known_or
+from reconciler.loop.asking import ask
 from reconciler.model.desired import Desired, EpicSpec
-from reconciler.model.observed import Base, Rules
+from reconciler.model.observed import Base, Rules, known_or
 from reconciler.planning import epic_state, landing_mode
 from reconciler.wiring import Site
 

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from reconciler.model.errors import ReconcileError, SilentError
-from reconciler.model.observed import (
-    Unknown,
-)
+from reconciler.model.observed import Unknown
 from reconciler.system import refused
 
 T = TypeVar("T")
@@ -23,7 +21,3 @@ def ask(read: Callable[[], T]) -> T | Unknown:
         return Unknown(error.advised, again_s)
     except OSError as error:
         return Unknown(refused.short(error))
-
-
-def known_or(answer: T | Unknown, default: T) -> T:
-    return default if isinstance(answer, Unknown) else answer

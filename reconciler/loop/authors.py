@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from reconciler.loop.asking import ask, known_or
+from reconciler.loop.asking import ask
 from reconciler.loop.memo import Memo
 from reconciler.model.names import TaskId
-from reconciler.model.observed import LastWords, PullRequest, PullState, Run, Unknown
+from reconciler.model.observed import LastWords, PullRequest, PullState, Run, Unknown, known_or
 from reconciler.model.ports import Ports
 from reconciler.model.verdicts import ReviewWord
 

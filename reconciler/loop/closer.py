@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from reconciler.loop.asking import ask, known_or
+from reconciler.loop.asking import ask
 from reconciler.loop.measured import changes_nothing, repaired
 from reconciler.loop.memo import Memo
 from reconciler.model.desired import Desired
 from reconciler.model.names import Sha, TaskId
-from reconciler.model.observed import Base, Candidate, Chain, Conflict, Imprecise, MergeStep, Observed, Touched, Unknown
+from reconciler.model.observed import (
+    Base,
+    Candidate,
+    Chain,
+    Conflict,
+    Imprecise,
+    MergeStep,
+    Observed,
+    Touched,
+    Unknown,
+    known_or,
+)
 from reconciler.model.ports import Ports
 from reconciler.model.values import replace
 
@@ -61,8 +72,8 @@ def closer(observed: Observed, desired: Desired, ports: Ports, unsure: Imprecise
 def _touched(observed: Observed, ports: Ports, task: TaskId, base: Sha) -> Touched:
     """What a task at work has changed by now, as far as that can be seen: in its commits, and in its worktree."""
     found: frozenset[str] = frozenset()
-    branch = None if isinstance(observed.branches, Unknown) else observed.branches.get(task)
-    tree = None if isinstance(observed.worktrees, Unknown) else observed.worktrees.get(task)
+    branch = known_or(observed.branches, {}).get(task)
+    tree = known_or(observed.worktrees, {}).get(task)
     if branch and branch.ahead:
         diff = ask(partial(ports.forge.changes.diff, base, branch.head))
         found |= frozenset() if isinstance(diff, Unknown) else {file.path for file in diff.files}

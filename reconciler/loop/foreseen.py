@@ -8,10 +8,10 @@ from functools import partial
 
 from msgspec import Struct
 
-from reconciler.loop.asking import ask, known_or
+from reconciler.loop.asking import ask
 from reconciler.model.checks import STAGING
 from reconciler.model.desired import Desired, EpicSpec
-from reconciler.model.observed import Base, Unknown
+from reconciler.model.observed import Base, Unknown, known_or
 from reconciler.model.ports import Ports
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 
-from reconciler.loop.asking import ask, known_or
+from reconciler.loop.asking import ask
 from reconciler.loop.memo import Memo
 from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import BaseCommit, Run, Unknown
+from reconciler.model.observed import BaseCommit, Run, Unknown, known_or
 from reconciler.model.ports import Ports
 from reconciler.planning.asked import by_subject as by_their_commands
 

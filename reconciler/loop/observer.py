@@ -13,7 +13,7 @@ from functools import partial
 from msgspec import Struct, field
 
 from reconciler.loop import authors, foreseen
-from reconciler.loop.asking import ask, known_or
+from reconciler.loop.asking import ask
 from reconciler.loop.grouped_runs import by_head, by_subject, by_task, by_tree, printed, reviews
 from reconciler.loop.measured import Bases, Measured, repaired
 from reconciler.loop.memo import Memo
@@ -35,6 +35,7 @@ from reconciler.model.observed import (
     Upon,
     Worktree,
     WorktreeFault,
+    known_or,
 )
 from reconciler.model.observed.tasks import CLOSED
 from reconciler.model.ports import Ports
@@ -107,7 +108,7 @@ def observe(desired: Desired, ports: Ports, circumstances: Circumstances, memo: 
         },
         staged={} if isinstance(staged, Unknown) else {each.run.id: each for each in staged},
         unstaged={s.name: why for s in desired.epics if (why := foreseen.unstaged(ports, s, look.bases.get(s.base)))},
-        since={} if isinstance(since, Unknown) else since,
+        since=known_or(since, {}),
         occupants=_occupants(ports, work, worktrees),
         worktrees=worktrees,
         remotes={
@@ -165,8 +166,8 @@ def _stacks(
     for task, upon in noted.items():
         base = look.base_of(task)
         landed = isinstance(base, Base) and ask(partial(ports.forge.contains, base.head, upon.fork)) is True
-        branch = None if isinstance(branches, Unknown) else branches.get(task)
-        pull = None if isinstance(pulls, Unknown) else pulls.get(task)
+        branch = known_or(branches, {}).get(task)
+        pull = known_or(pulls, {}).get(task)
         offered = pull.head if pull and pull.state is PullState.OPEN else None
         here = branch is not None and holds(branch.head, upon)
         if not landed and (here or (offered and holds(offered, upon))):
@@ -304,7 +305,7 @@ def _left(
     """Where tasks were worked on last, elsewhere: their manifest may have changed since, and what is there is still theirs."""
     if isinstance(work, Unknown):
         return ()
-    tasks = {*open_tasks, *(() if isinstance(branches, Unknown) else branches)}
+    tasks = {*open_tasks, *known_or(branches, ())}
     last = (runs[-1] for task in tasks if (runs := work.get(task)))
     seen = (ask(partial(ports.runner.venue, run.id)) for run in last if run.where)
     return tuple(dict.fromkeys(at for at in seen if isinstance(at, Venue)))

@@ -24,7 +24,7 @@ from reconciler.model.errors import (
     UnfitError,
 )
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import Failure, Observed, Run, Unknown
+from reconciler.model.observed import Failure, Observed, Run, Unknown, known_or
 from reconciler.model.values import replace
 from reconciler.planning.actions import (
     Action,
@@ -199,7 +199,7 @@ class Setbacks(Struct, kw_only=True):
 
 def _still_refused(subject: TaskId, known: Failure, observed: Observed) -> bool:
     """True while a branch still is where its content was refused: pushed again, it would be so again."""
-    branch = None if isinstance(observed.branches, Unknown) else observed.branches.get(subject)
+    branch = known_or(observed.branches, {}).get(subject)
     return known.refused is not None and branch is not None and branch.head == known.refused
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import Sha
-from reconciler.model.observed import Observed, Run, Unknown
+from reconciler.model.observed import Observed, Run, Unknown, known_or
 from reconciler.planning import asked, check_programs, run_results
 from reconciler.planning.check_state import CheckState, could_not_run, state_of
 from reconciler.planning.proofs import base_checks, every_on, passes, retried_at
@@ -28,7 +28,7 @@ def broken(spec: EpicSpec, observed: Observed) -> str | None:
 
 def passed(spec: EpicSpec, observed: Observed) -> bool:
     """True where all checks of a manifest, as they are, have passed on anything: whatever they need, they get."""
-    every = {} if isinstance(observed.checks, Unknown) else observed.checks
+    every = known_or(observed.checks, {})
     return any(have_passed(spec, run) for runs in every.values() for run in runs)
 
 
@@ -66,11 +66,7 @@ def red_by_itself(spec: EpicSpec, observed: Observed) -> Run | None:
 def _red(spec: EpicSpec, observed: Observed) -> Run | None:
     """The last check of a base as it is, where that fails some of them."""
     found, retried = base_checks(spec, observed), retried_at(spec, observed)
-    red = (
-        runs[-1]
-        for runs in (() if isinstance(found, Unknown) else found)
-        if state_of(runs, retried, observed.at) is CheckState.FAILED
-    )
+    red = (runs[-1] for runs in known_or(found, ()) if state_of(runs, retried, observed.at) is CheckState.FAILED)
     return next(red, None)
 
 

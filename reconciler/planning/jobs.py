@@ -9,7 +9,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId, us_at
-from reconciler.model.observed import Candidate, Observed, Run, Standing, Task, Unknown, Upon
+from reconciler.model.observed import Candidate, Observed, Run, Standing, Task, Unknown, Upon, known_or
 from reconciler.model.observed.tasks import CLOSED
 from reconciler.planning import forge_checks, proofs
 from reconciler.planning.agent_gate import Gate, agent_gate, reviewer_gate
@@ -133,7 +133,7 @@ def _upon(
     """The branch on which a task may begin, or go on: that of the only one that it waits for, once that is offered, green and
     approved, and nothing is left to be done to it but to land."""
     stack = _of(observed.stacks, task.id)
-    here = None if isinstance(observed.branches, Unknown) else observed.branches.get(task.id)
+    here = known_or(observed.branches, {}).get(task.id)
     if isinstance(stack, Unknown) or (stack.parent != parent.id if stack else here is not None):
         return None
     job = make(parent, was_green=parent.id in green)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from reconciler.model.desired import LandingMode
-from reconciler.model.observed import Base, Observed, Run, Unknown
+from reconciler.model.observed import Base, Observed, Run, known_or
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import (
     Decision,
@@ -136,4 +136,4 @@ def _why_it_rests(jobs: Iterable[Job], *actions: str) -> Waiting | None:
 
 
 def _runs(job: Job) -> tuple[Run, ...]:
-    return () if isinstance(job.runs, Unknown) else job.runs
+    return known_or(job.runs, ())

@@ -21,6 +21,7 @@ from reconciler.model.observed import (
     Run,
     Standing,
     Unknown,
+    known_or,
 )
 from reconciler.model.review_by_risk import Review
 from reconciler.planning import forge_checks, review_comments
@@ -266,7 +267,7 @@ class Offer(Struct, frozen=True, dict=True):
     @cached_property
     def reds(self) -> frozenset[RunId]:
         """The checks that this head has failed by itself: on a base, or on top of what had passed without it."""
-        own = () if isinstance(self.facts.checks, Unknown) else self.facts.checks
+        own = known_or(self.facts.checks, ())
         staged = any(check.staged for check in self.facts.step)
         runs = [run for run in (*self.facts.red_checks, *own) if bool(run.commit) is staged]
         return frozenset(

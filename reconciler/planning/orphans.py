@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Observed, Unknown, WorktreeFault
+from reconciler.model.observed import Observed, Unknown, WorktreeFault, known_or
 from reconciler.planning.actions import guards
 from reconciler.planning.epic_tasks import EpicTasks
 
@@ -36,7 +36,7 @@ def orphan_worktrees(observed: Observed, known: Iterable[Collection[TaskId]]) ->
         return
     for id, tree in sorted(observed.worktrees.items()):
         task = observed.tasks.get(id)
-        runs = {} if isinstance(observed.runs, Unknown) else observed.runs
+        runs = known_or(observed.runs, {})
         alive = any(run.alive for run in runs.get(id, ()))
         if (
             any(id in each for each in known)
@@ -46,5 +46,5 @@ def orphan_worktrees(observed: Observed, known: Iterable[Collection[TaskId]]) ->
         ):
             continue
         why = "its task is closed and belongs to no manifest" if task else "its task is not in the tracker"
-        occupant = None if isinstance(observed.occupants, Unknown) else observed.occupants.get(id)
+        occupant = known_or(observed.occupants, {}).get(id)
         yield OrphanWorktree(task=id, path=tree.path, why=why, kept=guards.kept(tree, occupant))

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from reconciler.model.globs import fits
 from reconciler.model.names import Sha, TaskId
-from reconciler.model.observed import Candidate, Conflict, Landing, Observed, Task, Unknown
+from reconciler.model.observed import Candidate, Conflict, Landing, Observed, Task, known_or
 from reconciler.planning.job import Job
 from reconciler.planning.labels import OURS, PATHS, SOLO
 
@@ -129,8 +129,8 @@ class Guesses:
         """The newest landings: the labels of their tasks, and their commits."""
         if self._past is None:
             landings, tasks = self._observed.landings, self._observed.tasks
-            found: Mapping[TaskId, Landing] = {} if isinstance(landings, Unknown) else landings
-            graph: Mapping[TaskId, Task] = {} if isinstance(tasks, Unknown) else tasks
+            found: Mapping[TaskId, Landing] = known_or(landings, {})
+            graph: Mapping[TaskId, Task] = known_or(tasks, {})
             newest = sorted((each for each in found.values() if each.task in graph), key=lambda each: each.at)
             self._past = tuple((graph[each.task].labels, each.commit) for each in newest[-PAST_MAX:])
         return self._past

@@ -7,7 +7,7 @@ from datetime import datetime
 from reconciler.model.checks import Check
 from reconciler.model.desired import EPOCH, EpicSpec
 from reconciler.model.names import Sha, TaskId
-from reconciler.model.observed import Observed, PullState, Run, Unknown
+from reconciler.model.observed import Observed, PullState, Run, Unknown, known_or
 from reconciler.planning.asked import apart, by_subject, limited, ran
 from reconciler.planning.check_state import CheckState, state_of
 
@@ -72,7 +72,7 @@ def runs_of(
 def red_checks(observed: Observed, spec: EpicSpec, task: TaskId) -> tuple[Run, ...]:
     """The checks of a manifest that the offered head of a task has failed: on a base, or on top of what passes without it."""
     pulls = observed.pull_requests
-    pull = None if isinstance(pulls, Unknown) else pulls.get(task)
+    pull = known_or(pulls, {}).get(task)
     runs = observed.checks_of.get(pull.head, ()) if pull and pull.state is PullState.OPEN else ()
     return tuple(
         run

@@ -15,7 +15,7 @@ from itertools import groupby
 
 from reconciler.model.desired import EpicSpec
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Observed, Task, Unknown
+from reconciler.model.observed import Observed, Task, known_or
 from reconciler.model.reasons import Reason
 from reconciler.planning import messages
 from reconciler.planning.actions import Decision, RestartAgent, StartAgent, Waiting
@@ -90,13 +90,13 @@ class StartOrder:
 
     @cached_property
     def _tasks(self) -> Mapping[TaskId, Task]:
-        return {} if isinstance(self._observed.tasks, Unknown) else self._observed.tasks
+        return known_or(self._observed.tasks, {})
 
     @cached_property
     def _begun(self) -> Mapping[tuple[str, int], Sequence[tuple[datetime, Place]]]:
         """When each task was begun and where it stands in the order of all, by its manifest and its priority."""
         found: dict[tuple[str, int], list[tuple[datetime, Place]]] = defaultdict(list)
-        runs = {} if isinstance(self._observed.runs, Unknown) else self._observed.runs
+        runs = known_or(self._observed.runs, {})
         for id, mine in runs.items():
             first = next((run for run in mine if run.started_at), None)
             if first and first.started_at and id in self._tasks:

@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 from reconciler.loop.executor import Outcome
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Observed, Run, Task, Unknown
+from reconciler.model.observed import Observed, Run, Task, Unknown, known_or
 from reconciler.planning.actions import Action
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.epic_tasks import owners
@@ -239,7 +239,7 @@ def _base(epic: EpicPlan) -> Document | None:
 def _counts(found: tuple[TaskView, ...], done: Mapping[TaskId, Task], observed: Observed) -> dict[str, int]:
     groups = Counter(group(subject) for subject in found)
     groups["closed"] += len(done)
-    landed = {} if isinstance(observed.landings, Unknown) else observed.landings
+    landed = known_or(observed.landings, {})
     unseen = [task for id, task in done.items() if id not in landed]
     return {
         "tasks": len(found) + len(done),

@@ -8,15 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from reconciler.model.names import PrNumber, Sha, TaskId
-from reconciler.model.observed import (
-    Observed,
-    PullRequest,
-    Run,
-    Task,
-    Unknown,
-    Worktree,
-    WorktreeFault,
-)
+from reconciler.model.observed import Observed, PullRequest, Run, Task, Unknown, Worktree, WorktreeFault, known_or
 from reconciler.planning.actions import Action, Waiting
 from reconciler.planning.graph import Index, order
 from reconciler.planning.job import Job
@@ -39,12 +31,12 @@ class TaskView(Struct, frozen=True, kw_only=True):
     @property
     def runs(self) -> tuple[Run, ...]:
         """Its work runs, oldest first."""
-        return () if isinstance(self.observed.runs, Unknown) else self.observed.runs.get(self.task.id, ())
+        return known_or(self.observed.runs, {}).get(self.task.id, ())
 
     @property
     def reviews(self) -> tuple[Run, ...]:
         """The reviews of what it offered, as they began."""
-        found = () if isinstance(self.observed.reviews, Unknown) else self.observed.reviews.get(self.task.id, ())
+        found = known_or(self.observed.reviews, {}).get(self.task.id, ())
         return tuple(sorted(found, key=lambda run: (not run.started, run.started_at or self.observed.at, run.id)))
 
     @property
@@ -61,13 +53,13 @@ class TaskView(Struct, frozen=True, kw_only=True):
     @property
     def worktree(self) -> Worktree | None:
         found = self.observed.worktrees
-        tree = None if isinstance(found, Unknown) else found.get(self.task.id)
+        tree = known_or(found, {}).get(self.task.id)
         return None if tree is None or tree.fault is WorktreeFault.TAKEN else tree
 
     @property
     def pull(self) -> PullRequest | None:
         found = self.observed.pull_requests
-        return None if isinstance(found, Unknown) else found.get(self.task.id)
+        return known_or(found, {}).get(self.task.id)
 
     @property
     def key(self) -> str | None:
@@ -84,7 +76,7 @@ def finished(epic: EpicPlan, observed: Observed) -> Mapping[TaskId, Task]:
     """The closed tasks of a manifest of which nothing is left, waits, goes wrong or runs."""
     if epic.epic_tasks is None or isinstance(observed.tasks, Unknown):
         return {}
-    trees = {} if isinstance(observed.worktrees, Unknown) else observed.worktrees
+    trees = known_or(observed.worktrees, {})
     busy = epic.waiting.keys() | epic.remarks.keys() | epic.failing.keys() | trees.keys()
     busy |= {job.task.id for job in _jobs(epic, observed)} | _due(epic.actions).keys() | _alive(observed)
     return {task.id: task for task in epic.epic_tasks.members if task.closed and task.id not in busy}
@@ -116,7 +108,7 @@ def subjects(epic: EpicPlan, observed: Observed, but: Collection[TaskId] = ()) -
     tidied = {action.task: action for action in epic.actions if action.housekeeping}
     due = {**{task.id: tidied[task.id] for task in members if _only_tidied(task, epic) and task.id in tidied}, **due}
     checks = checks_by_task(observed, {task.id for task in members} if but else None)
-    pulls = {} if isinstance(observed.pull_requests, Unknown) else observed.pull_requests
+    pulls = known_or(observed.pull_requests, {})
     return tuple(
         TaskView(
             task=task,

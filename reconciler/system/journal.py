@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import TaskId
-from reconciler.model.observed import Observed, PullState, Unknown, Worktree
+from reconciler.model.observed import Observed, PullState, Unknown, Worktree, known_or
 from reconciler.planning.messages import clean
 from reconciler.system.history import EventLog, parsed
 
@@ -81,7 +81,7 @@ class Journal:
                 found.setdefault(task, {})["pid"] = str(live.pid)
         for task, tree in observed.worktrees.items():
             found.setdefault(task, {})["worktree"] = self._relative(tree)
-        pulls = {} if isinstance(observed.pull_requests, Unknown) else observed.pull_requests
+        pulls = known_or(observed.pull_requests, {})
         for task, pull in pulls.items():
             if pull.state is PullState.OPEN:
                 found.setdefault(task, {})["pr_number"] = str(pull.number)

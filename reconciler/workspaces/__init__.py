@@ -138,11 +138,6 @@ class GitWorkspaces:
             checkout.fill(self._git, entry, commit, Recipe(), lock)
         return str(place)
 
-    def unlock(self, task: TaskId, at: Venue) -> None:
-        """Take our git lock off a worktree, so that people's `git worktree remove` works."""
-        with self._alone(task):
-            self._register.unlock(self._look(task, at.root))
-
     def fix(self, at: Venue) -> None:
         """Repair the links of worktrees that were moved, or whose repository was: the agents in them go on."""
         with _world():

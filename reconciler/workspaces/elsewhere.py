@@ -193,10 +193,6 @@ class AnyWorkspaces(GitWorkspaces):
         # Its checkout is made by the node that gets it, out of what is pushed with its reservation.
         return self.elsewhere.tree_path(at, remote_key(RunId(RunKind.CHECK, subject, n), self.elsewhere.us), n)
 
-    def unlock(self, task: TaskId, at: Venue) -> None:
-        if at.local:
-            super().unlock(task, at)
-
     def fix(self, at: Venue) -> None:
         if at.local:
             super().fix(at)

@@ -53,15 +53,6 @@ class Register:
                 if entry.locked is None and entry.admin:
                     _lock(entry.admin, f"{LOCK_REASON}{subject}")
 
-    def unlock(self, found: FoundWorktree) -> None:
-        """Take our lock off a whole worktree.
-
-        Without its mark the lock is what tells a half-made worktree of ours from a worktree of somebody's: it stays.
-        """
-        if found.present and found.made and any(entry.locked_by_us for entry in found.entries):
-            with self._git.writing() as writer:
-                self._git.refs("worktree", "unlock", "--", str(found.place), lock=writer)
-
     def fix(self, found: FoundWorktree) -> None:
         """Have the links of a worktree of ours lead to each other again, after it or its repository was moved."""
         (entry,) = found.entries

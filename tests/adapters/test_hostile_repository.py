@@ -348,7 +348,6 @@ def everything(scene):
         "create x-2": lambda: spaces.create(OTHER, whole, head),
         "create x-2 again": lambda: spaces.create(OTHER, whole, head),
         "create x-3": lambda: spaces.create(SPARSE, narrow, head),
-        "unlock": lambda: spaces.unlock(AGENT, Venue(root=root)),
         "check": lambda: spaces.create_check("abc", Venue(root=root), head),
         "check again": lambda: spaces.create_check("abc", Venue(root=root), head),
         "remove check": lambda: spaces.remove_check("abc", Venue(root=root)),

@@ -196,18 +196,17 @@ def test_what_an_agent_is_amid_of_is_not_taken(repo, spaces, spec, root):
     assert not the(spaces, root).went_on
 
 
-def test_a_worktree_is_locked_until_unlock_and_again_when_it_is_used_again(repo, spaces, spec, root):
+def test_a_worktree_is_locked_until_its_run_ends_and_again_when_it_is_used_again(repo, spaces, spec, root):
     place = spaces.create(TASK, spec, repo.head())
     assert "locked reconcile x-1" in repo.git("worktree", "list", "--porcelain")
 
-    spaces.unlock(TASK, Venue(root=root))
-    spaces.unlock(TASK, Venue(root=root))
+    os.unlink(place.lock_file)
     assert "\nlocked" not in repo.git("worktree", "list", "--porcelain")
 
     spaces.create(TASK, spec, repo.head())
     assert "locked reconcile x-1" in repo.git("worktree", "list", "--porcelain")
 
-    spaces.unlock(TASK, Venue(root=root))
+    os.unlink(place.lock_file)
     repo.git("worktree", "remove", place.path)
     assert the(spaces, root) is None
 
@@ -488,7 +487,6 @@ def test_what_is_not_ours_is_refused_and_left_alone(repo, spaces, spec, root, st
     with pytest.raises(PermanentError, match="in the way"):
         spaces.remove(TASK, Venue(root=root))
     assert spaces.salvage(TASK, Venue(root=root)) is None
-    spaces.unlock(TASK, Venue(root=root))
 
     assert snapshot_of(place) == before
 
@@ -522,8 +520,7 @@ def test_a_branch_whose_name_is_in_the_way_is_said_and_kept(repo, spaces, spec, 
 
 
 def test_a_lock_that_somebody_takes_meanwhile_is_theirs(repo, spaces, spec, root, monkeypatch):
-    spaces.create(TASK, spec, repo.head("main"))
-    spaces.unlock(TASK, Venue(root=root))
+    os.unlink(spaces.create(TASK, spec, repo.head("main")).lock_file)
     link = os.link
 
     def locked_before(source, target):
@@ -688,14 +685,6 @@ def test_a_worktree_whose_making_was_cut_off_can_be_removed(repo, spaces, root, 
 
     assert not (Path(root) / "x-1").exists()
     assert repo.refs("refs/reconcile") == {}
-
-
-def test_unlock_does_not_give_up_a_half_made_worktree(repo, spaces, spec, root):
-    no_files_yet(repo, Path(root) / "x-1")
-
-    spaces.unlock(TASK, Venue(root=root))
-
-    assert the(spaces, root).fault is WorktreeFault.HALF_MADE
 
 
 def test_an_admin_folder_that_is_a_link_is_never_followed(repo, spaces, spec, root, tmp_path):
@@ -1148,8 +1137,7 @@ def test_ignored_files_are_counted(repo, spaces, spec, root):
 
 def test_worktrees_of_tasks_that_nobody_asked_for_are_found(repo, spaces, spec, root, tmp_path):
     spaces.create(TaskId("x-2"), spec, repo.head())
-    spaces.create(TaskId("x-3"), spec, repo.head())
-    spaces.unlock(TaskId("x-3"), Venue(root=root))
+    os.unlink(spaces.create(TaskId("x-3"), spec, repo.head()).lock_file)
     repo.git("worktree", "add", "--quiet", "-b", "theirs", root + "/theirs")
     repo.git("worktree", "add", "--quiet", "-b", "elsewhere", str(tmp_path / "elsewhere"))
     spaces.create_check("abc", Venue(root=root), repo.head())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
@@ -50,12 +50,19 @@ from reconciler.model.observed.staging import StagedCheck
 from reconciler.model.observed.tasks import Task
 from reconciler.model.values import replace
 
+T = TypeVar("T")
+
 
 class Unknown(Struct, frozen=True):
     """A source did not answer; `why` says why not. `again_s`: by itself it may answer so much later."""
 
     why: str
     again_s: float | None = None
+
+
+def known_or(answer: T | Unknown, default: T) -> T:
+    """What a source said, or the default where it did not answer: for what nothing is decided by alone."""
+    return default if isinstance(answer, Unknown) else answer
 
 
 Graph = Mapping[TaskId, Task]
@@ -147,7 +154,7 @@ class Observed(Struct, frozen=True, kw_only=True, dict=True):
 
     def closed(self, subject: TaskId) -> bool:
         """True for a task that is known to be closed."""
-        task = None if isinstance(self.tasks, Unknown) else self.tasks.get(subject)
+        task = known_or(self.tasks, {}).get(subject)
         return task is not None and task.closed
 
     def failure(self, subject: TaskId) -> Failure | None:

@@ -84,10 +84,6 @@ class Workspaces(Protocol):
         """
         ...
 
-    def unlock(self, task: TaskId, at: Venue) -> None:
-        """Take our git lock off a worktree, so that people's `git worktree remove` works."""
-        ...
-
     def salvage(self, task: TaskId, at: Venue) -> Salvage | None:
         """Save what no ref holds: changed and untracked files, and commits of a head that is off its branch.
 
