@@ -1,8 +1,9 @@
 """From a head to the base, for every forge.
 
-* `candidates`, `chains`, `merging`, `merge_tree`: what a landing would make, computed without writing anything.
-* `commits`, `message`, `signature`: the commit that lands, the same each time it is made.
-* `landing`, `intents`, `checkouts`, `opened`, `following`, `remotes`: the base moves, what has it checked out follows, and so does the remote.
-* `history`: what has landed, read from the base.
-* `record`, `changes`: what is kept about a pull request, and what it brings, for people.
+* `candidates`, `chains`, `merging`, `merge_tree`, `filtered`: what a landing would make, computed without writing anything.
+* `commits`, `message`, `squash`, `signature`, `rerere`: the commit that lands, the same each time it is made.
+* `landing`, `intents`, `stacks`: the base moves. `checkouts`, `opened`, `following`: what has it checked out goes with it.
+* `remotes`, `refusals`, `large_uploads`: the base is pushed.
+* `history`, `walked`, `undone`: what has landed, and what of it was taken back.
+* `changes`, `named`: what a pull request brings, for people and for the planner.
 """

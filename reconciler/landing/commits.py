@@ -21,7 +21,7 @@ from reconciler.landing.signature import Signature
 from reconciler.model.desired import LandingMode, MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError, UnfitError
 from reconciler.model.names import Sha, TaskId
-from reconciler.model.observed import Candidate, Chain, MergeStep
+from reconciler.model.observed import Candidate, Fold, MergeStep
 from reconciler.model.ports import LandOrder
 from reconciler.model.values import replace
 
@@ -76,7 +76,7 @@ class Commits:
         """Make each again: what was made may be gone by now, or would be another."""
         self._known = {}
 
-    def _made(self, order: LandOrder, chain: Chain) -> Sha:
+    def _made(self, order: LandOrder, chain: Fold) -> Sha:
         expected = order.expected
         with self._candidates.benches.at(expected.base, quarantined=False) as bench:
             match order.method:
@@ -90,7 +90,7 @@ class Commits:
         return made
 
     def _folded(self, bench: MergeTree, order: LandOrder) -> Sha:
-        fold = _Fold(bench, order, self._committer())
+        fold = _CommitChain(bench, order, self._committer())
         commit = fold.commit()
         if bench.tree(commit) == order.expected.tree:
             return commit
@@ -100,11 +100,11 @@ class Commits:
         expected = order.expected
         base, head = objects.commits(self._git, expected.base, expected.head)
         parents = (base.sha, head.sha) if method is MergeMethod.MERGE else (base.sha,)
-        title, value = order.title, order.body
+        title, body = order.title, order.body
         if method is MergeMethod.SQUASH:
             own = self._own(expected.base, head)
-            title, value = squash.words(order, own, signature.parse(head.author).email)
-        text = message.of_landing(title, value, order.task, head.sha)
+            title, body = squash.words(order, own, signature.parse(head.author).email)
+        text = message.of_landing(title, body, order.task, head.sha)
         made = replace(head, tree=expected.tree, parents=parents, text=text)
         return write(bench, made, dated(self._committer(), base, head))
 
@@ -131,7 +131,7 @@ class Commits:
         return identity(self._git)
 
 
-class _Fold(Struct, frozen=True):
+class _CommitChain(Struct, frozen=True):
     """Puts the commits of a branch onto its base, one after the other. What their merges solved is solved that way again;
     whether it adds up to the tree that was tested is for who asks to see."""
 

@@ -132,7 +132,7 @@ class History:
 
 
 def _landing(commit: Sha, seconds: int, text: str) -> Landing | None:
-    value = message.landed(text)
-    if value is None:
+    named = message.landed(text)
+    if named is None:
         return None
-    return Landing(task=value[0], head=value[1], commit=commit, at=datetime.fromtimestamp(seconds, UTC))
+    return Landing(task=named[0], head=named[1], commit=commit, at=datetime.fromtimestamp(seconds, UTC))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from reconciler.model.names import Sha, TaskId, is_sha, usable
-from reconciler.planning.messages import clean
+from reconciler.planning.messages import clean, one_line
 
 TITLE_MAX = 200
 HEAD = "Reconcile-Head"
@@ -74,10 +74,8 @@ def landed(message: str) -> tuple[TaskId, Sha] | None:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(clean(re.sub(_LINE_ENDS, " ", text)).split())
-    if re.match(_OURS, line):
-        return ""
-    return line if len(line) <= TITLE_MAX else f"{line[: TITLE_MAX - 1]}…"
+    line = one_line(re.sub(_LINE_ENDS, " ", text), TITLE_MAX)
+    return "" if re.match(_OURS, line) else line
 
 
 def without_ours(text: str) -> str:

@@ -36,28 +36,28 @@ _NO_ENTRY = (
 SHORT_MAX = 2000
 
 
-def of(value: Sequence[str]) -> PermanentError | None:
+def of(lines: Sequence[str]) -> PermanentError | None:
     """What the other side of a push has against it for good, by the lines that it printed; None where it is not that.
 
     >>> of(["error: GH013: Repository rule violations found for x.", "- Push cannot contain secrets", "path: signature.py:1"])
     ContentRefusedError('the push was refused: Push cannot contain secrets; path: signature.py:1')
     >>> of(["frozen: ask Ann", "! [remote rejected] agent/restricted (pre-receive hook declined)"])
     """
-    reasons = [found["why"] for line in value if (found := re.fullmatch(_REASON, line))]
-    spoken = [line for line in value if line.startswith(_SCOPE)] + [why for why in reasons if why.startswith(_SCOPE)]
+    reasons = [found["why"] for line in lines if (found := re.fullmatch(_REASON, line))]
+    spoken = [line for line in lines if line.startswith(_SCOPE)] + [why for why in reasons if why.startswith(_SCOPE)]
     if spoken:
         scope = "'gh auth refresh --scopes workflow' lets this login push them, then 'reconcile retry' pushes"
         return PermanentError(f"the push was refused: {spoken[0]}", hint=scope)
-    rules = [line for line in value if re.match(_RULE, line)]
-    if not any(re.match(_CONTENT, line) for line in value) and _DECLINED not in reasons:
+    rules = [line for line in lines if re.match(_RULE, line)]
+    if not any(re.match(_CONTENT, line) for line in lines) and _DECLINED not in reasons:
         return None
-    words = in_short(value)
+    words = in_short(lines)
     if any(re.search(_NOT_CONTENT, line) for line in (*rules, *reasons)):
         return PermanentError(f"the push was refused: {words}", hint="see the rules of the repository")
     return ContentRefusedError(f"the push was refused: {words}")
 
 
-def lasting(value: Sequence[str], complaint: str) -> bool:
+def lasting(lines: Sequence[str], complaint: str) -> bool:
     """True where a push was refused for now, by somebody and not by chance: it is shown the first time, not the second.
 
     >>> lasting(["frozen: ask Ann", "! [remote rejected] main -> main (pre-receive hook declined)"], "")
@@ -67,7 +67,7 @@ def lasting(value: Sequence[str], complaint: str) -> bool:
     >>> lasting([], "git@host: Permission denied (publickey)."), lasting([], "Could not resolve host: github.com")
     (True, False)
     """
-    reasons = [line for line in value if line.startswith("! [remote rejected]")]
+    reasons = [line for line in lines if line.startswith("! [remote rejected]")]
     return bool(re.search(_NO_ENTRY, complaint)) or any(not re.search(_CHANCE, why) for why in map(_why, reasons))
 
 
@@ -75,8 +75,8 @@ def _why(line: str) -> str:
     return line.rpartition(" (")[2]
 
 
-def in_short(value: Sequence[str]) -> str:
+def in_short(lines: Sequence[str]) -> str:
     """What a reader needs of these lines, on one line."""
-    telling = [re.sub(_RULES_OF_DASHES, "", line) for line in value if not re.fullmatch(_IDLE, line)]
-    whole = "; ".join(filter(None, telling)) or "; ".join(value)
+    telling = [re.sub(_RULES_OF_DASHES, "", line) for line in lines if not re.fullmatch(_IDLE, line)]
+    whole = "; ".join(filter(None, telling)) or "; ".join(lines)
     return whole if len(whole) <= SHORT_MAX else f"{whole[:SHORT_MAX]} …"

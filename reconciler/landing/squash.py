@@ -48,10 +48,10 @@ def _without_names(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if not re.fullmatch(_KEPT, line.strip())).strip()
 
 
-def _listed(title: str, value: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _listed(title: str, commits: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Every commit as a paragraph or more; the only one without a subject that says nothing beside the title."""
-    several = len(value) > 1
-    for subject, text in value:
+    several = len(commits) > 1
+    for subject, text in commits:
         if several or subject != title:
             yield f"* {subject}" if several else subject
         if text:

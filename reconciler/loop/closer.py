@@ -13,8 +13,8 @@ from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import (
     Base,
     Candidate,
-    Chain,
     Conflict,
+    Fold,
     Imprecise,
     MergeStep,
     Observed,
@@ -84,7 +84,7 @@ def _touched(observed: Observed, ports: Ports, task: TaskId, base: Sha) -> Touch
 
 def _folded(
     base: Sha, steps: tuple[MergeStep, ...], made: Sequence[Candidate | Conflict] | Unknown
-) -> Iterator[tuple[Chain, Candidate | Conflict | Unknown]]:
+) -> Iterator[tuple[Fold, Candidate | Conflict | Unknown]]:
     """What each beginning of a chain makes, without those in it that conflict."""
     clean: tuple[MergeStep, ...] = ()
     for n, step in enumerate(steps):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from msgspec import Struct, field
 
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
-from reconciler.model.observed import Candidate, Chain, Conflict, Run, Touched, Unknown
+from reconciler.model.observed import Candidate, Conflict, Fold, Run, Touched, Unknown
 from reconciler.model.values import replace
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Memo(Struct):
     """The last value of each thing that is derived, with what it was derived from."""
 
     open_tasks: frozenset[TaskId] | None = None  # as of the last look that the tracker answered
-    folds: Mapping[Chain, Candidate | Conflict | Unknown] = field(
+    folds: Mapping[Fold, Candidate | Conflict | Unknown] = field(
         default_factory=dict
     )  # computed at the last closer look
     touched: dict[TaskId, Touched] = field(default_factory=dict)  # as they were seen at the last closer look
@@ -43,7 +43,7 @@ class Memo(Struct):
         self._last[name] = (equal, *sources), value
         return value
 
-    def folds_on(self, heads: Collection[Sha]) -> Mapping[Chain, Candidate | Conflict | Unknown]:
+    def folds_on(self, heads: Collection[Sha]) -> Mapping[Fold, Candidate | Conflict | Unknown]:
         """What is known still of what lands together on these tips of bases."""
         if any(isinstance(made, Unknown) or base not in heads for (base, _), made in self.folds.items()):
             known = ((chain, made) for chain, made in self.folds.items() if chain[0] in heads)

@@ -230,7 +230,7 @@ def _every(sources: Iterable[Source]) -> Iterator[Run]:
 
 
 def _end(run: Run) -> datetime:
-    assert run.exit is not None  # as `_ended_runs` has seen to
+    assert run.exit is not None  # as `_ended` has seen to
     return run.exit.at
 
 

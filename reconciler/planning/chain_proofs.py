@@ -8,8 +8,7 @@ from msgspec import Struct
 
 from reconciler.model.checks import Check
 from reconciler.model.names import Sha, TaskId
-from reconciler.model.observed import Base, Candidate, Conflict, MergeStep, Observed, Run, Unknown
-from reconciler.model.observed import Chain as Merges
+from reconciler.model.observed import Base, Candidate, Conflict, Fold, MergeStep, Observed, Run, Unknown
 from reconciler.planning import staging
 from reconciler.planning.asked import asked_of, limited
 from reconciler.planning.check_state import CheckState, state_of
@@ -104,7 +103,7 @@ class ChainProofs(Struct):
             return Proof.UNSEEN
         return _PROOFS.get(state_of(runs, job.offer.asked_since, job.now), Proof.UNSEEN)
 
-    def _merges(self, chain: Sequence[TaskId]) -> Merges:
+    def _merges(self, chain: Sequence[TaskId]) -> Fold:
         return self.base.head, tuple(self._step(self.jobs[task]) for task in chain)
 
     def _step(self, job: Job) -> MergeStep:

@@ -16,8 +16,7 @@ _LOOK = "Look at 'reconcile logs {task}', change the task or the branch, then ru
 
 def title(task: Task) -> str:
     """One line that names the task on a commit and a pull request."""
-    text = " ".join(clean(task.title).split()) or "Untitled task"
-    return f"{text[: TITLE_MAX - 1]}…" if len(text) > TITLE_MAX else text
+    return one_line(task.title, TITLE_MAX) or "Untitled task"
 
 
 def body(task: Task, checks: tuple[str, ...] = ()) -> str:
@@ -103,3 +102,13 @@ def clean(text: str) -> str:
     if text.replace("\n", "").replace("\t", "").isprintable():
         return text  # nearly always, and a letter at a time is slow
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+
+
+def one_line(text: str, most: int | None = None) -> str:
+    """The same on one line, of at most so many characters.
+
+    >>> one_line("a\\n  b\\x07"), one_line("abcd", 3)
+    ('a b', 'ab…')
+    """
+    line = " ".join(clean(text).split())
+    return line if most is None or len(line) <= most else f"{line[: most - 1]}…"

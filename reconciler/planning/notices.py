@@ -17,7 +17,7 @@ from reconciler.model.names import TaskId
 from reconciler.model.notify import Notify, Telling
 from reconciler.model.observed import Unknown
 from reconciler.model.reasons import Reason
-from reconciler.planning.messages import clean
+from reconciler.planning.messages import one_line
 from reconciler.planning.plan import EpicPlan
 
 SETTLES = timedelta(minutes=5)  # what is often over by itself is sent only when it is not
@@ -104,11 +104,11 @@ def notices(epic: EpicPlan, conditions: Iterable[Mapping[str, str]], now: dateti
     if low := by_type.get("BudgetLow"):
         budget = epic.spec.budget
         key = f"{name}/BudgetLow/{budget.usd}/{budget.tokens}"
-        yield Notice(manifest=name, event=Telling.BUDGET_LOW, key=key, message=_text(low["message"]))
+        yield Notice(manifest=name, event=Telling.BUDGET_LOW, key=key, message=one_line(low["message"], TEXT_MAX))
     wrong = by_type.get("Degraded")
     since = datetime.fromisoformat(wrong["lastTransitionTime"]) if wrong else now
     if wrong and not (Reason.of(wrong["reason"]).row.passing and since > now - SETTLES):
-        text = f"{wrong['reason']}: {_text(wrong['message'])}"
+        text = f"{wrong['reason']}: {one_line(wrong['message'], TEXT_MAX)}"
         key = f"{name}/Degraded/{wrong['reason']}"
         yield Notice(manifest=name, event=Telling.DEGRADED, key=key, message=text, since=since)
     if epic.held is None:
@@ -187,9 +187,9 @@ def _for_people(epic: EpicPlan) -> Iterator[Notice]:
             manifest=epic.name,
             event=Telling.NEEDS_HUMAN,
             key=f"{epic.name}/NeedsHuman/{task}/{word.reason}/{n}.{since}",
-            message=f"{word.reason}: {_text(word.message)}",
+            message=f"{word.reason}: {one_line(word.message, TEXT_MAX)}",
             task=task,
-            title=_text(titles.get(task, ""), TITLE_MAX),
+            title=one_line(titles.get(task, ""), TITLE_MAX),
         )
 
 
@@ -230,11 +230,6 @@ def _line(manifest: str, text: str, found: Sequence[Notice]) -> str:
 
 def _called(task: TaskId, title: str) -> str:
     return f"{task} {title}" if title not in ("", task) else task
-
-
-def _text(message: str, most: int = TEXT_MAX) -> str:
-    whole = " ".join(clean(message).split())
-    return whole if len(whole) <= most else f"{whole[: most - 1]}…"
 
 
 def _time(text: str) -> datetime | None:

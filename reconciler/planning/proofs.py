@@ -87,22 +87,15 @@ def red_beneath(observed: Observed, spec: EpicSpec, run: Run) -> bool:
     recent = observed.recent.get(spec.base, ())
     trees = {} if isinstance(recent, Unknown) else {each.commit: each.tree for each in recent}
     tree = trees.get(run.base_tip) if run.base_tip else None
-    return CheckState.FAILED in states_on(observed, spec, tree, None)
+    found = every_on(observed, spec, tree)
+    return any(state_of(runs, None, observed.at) is CheckState.FAILED for runs in known_or(found, ()))
 
 
 def passes(observed: Observed, spec: EpicSpec, tree: Sha, *, staged: bool) -> bool:
     """True where a tree has passed the checks of a manifest that run here; `staged`: those that its forge runs."""
-    found = every_on(observed, spec, tree)
-    groups = () if isinstance(found, Unknown) else (runs for runs in found if runs and bool(runs[0].commit) is staged)
+    found = known_or(every_on(observed, spec, tree), ())
+    groups = (runs for runs in found if runs and bool(runs[0].commit) is staged)
     return any(state_of(runs, None, observed.at) is CheckState.PASSED for runs in groups)
-
-
-def states_on(observed: Observed, spec: EpicSpec, tree: Sha | None, retried: datetime | None) -> frozenset[CheckState]:
-    """What the runs of a manifest's checks on a tree come to, whichever of them were left out."""
-    found = every_on(observed, spec, tree)
-    if isinstance(found, Unknown):
-        return frozenset([CheckState.UNKNOWN])
-    return frozenset(state_of(runs, retried, observed.at) for runs in found) or frozenset([CheckState.NONE])
 
 
 def green(spec: EpicSpec, observed: Observed) -> frozenset[TaskId]:

@@ -8,8 +8,7 @@ from msgspec import Struct, field
 
 from reconciler.model.desired import LandingMode
 from reconciler.model.names import PrNumber, RunId, Sha, TaskId
-from reconciler.model.observed import Chain as Merges
-from reconciler.model.observed import Run
+from reconciler.model.observed import Fold, Run
 from reconciler.planning.actions import (
     Decision,
 )
@@ -53,7 +52,7 @@ class QueuePlace(Struct, frozen=True, kw_only=True):
 class Lines(Struct):
     """What the lines of all bases ask for, beside what they decide."""
 
-    unmerged: set[Merges] = field(default_factory=set)  # chains of which it is not known yet what they make
+    unmerged: set[Fold] = field(default_factory=set)  # chains of which it is not known yet what they make
     tested: set[RunId] = field(default_factory=set)  # the checks under way that still prove something
     places: list[QueuePlace] = field(default_factory=list)
     touched: dict[TaskId, Sha] = field(default_factory=dict)  # at work, on that base, and who starts depends on where

@@ -8,7 +8,6 @@ be known is for a person: silence, nonsense and a change of the rules never say 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -25,7 +24,7 @@ from reconciler.model.review_by_risk import Review, RiskLevel
 from reconciler.model.verdicts import LineComment, ReviewVerdict, ReviewWord, mark_of
 from reconciler.planning import run_results
 from reconciler.planning.facts import Facts
-from reconciler.planning.messages import clean
+from reconciler.planning.messages import clean, one_line
 from reconciler.planning.review_terms import terms
 from reconciler.planning.risk import Risk, assess, higher, instructions
 
@@ -252,7 +251,7 @@ class Reviewing(Struct, frozen=True, dict=True):
 def why_it_failed(run: Run) -> str:
     """What went wrong with a review, in a few words."""
     if run.exit is not None and run.exit.well:
-        unread = " ".join(clean(run.unread).split())
+        unread = one_line(run.unread)
         return f"it left no verdict that can be read ({unread})" if unread else "it left no verdict"
     if run_results.fault(run) is Fault.BUDGET:
         return run_results.SPENT.replace("agent", "it", 1)
@@ -262,8 +261,8 @@ def why_it_failed(run: Run) -> str:
 
 def in_short(verdict: ReviewVerdict) -> str:
     """The beginning of what a reviewer says, on one line."""
-    words = " ".join(clean(verdict.summary).split()) or _first(verdict.comments)
-    return words if len(words) <= SUMMARY_MAX else f"{words[: SUMMARY_MAX - 1]}…"
+    summary = one_line(verdict.summary) or next((comment.body for comment in verdict.comments), "")
+    return one_line(summary, SUMMARY_MAX)
 
 
 def at_length(verdict: ReviewVerdict, diff: Diff | None) -> str:
@@ -276,16 +275,12 @@ def at_length(verdict: ReviewVerdict, diff: Diff | None) -> str:
 
 def _placed(comment: LineComment, diff: Diff | None) -> str:
     body = clean(comment.body).strip()[:COMMENT_MAX]
-    path = " ".join(clean(comment.path).split())
+    path = one_line(comment.path)
     if diff and diff.shows(comment.path, comment.line):
         return f"At {path}{f':{comment.line}' if comment.line else ''}\n{body}"
     if diff and diff.shows(comment.path, None):
         return f"At {path}\n{body}"
     return f"Of the change as a whole\n{body}"
-
-
-def _first(comments: Iterable[LineComment]) -> str:
-    return " ".join(clean(next((comment.body for comment in comments), "")).split())
 
 
 def ended_well(run: Run) -> bool:

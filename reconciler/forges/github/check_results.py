@@ -8,7 +8,7 @@ from typing import Any
 
 from reconciler.forges.github.review_text import STATUS
 from reconciler.model.observed import CheckResult, ForgeCheck
-from reconciler.planning.messages import clean
+from reconciler.planning.messages import one_line
 
 SUMMARY_MAX = 300
 FREEZE = "reconcile/freeze"  # a status of ours that is no check
@@ -85,7 +85,7 @@ def _check(context: Mapping[str, Any]) -> ForgeCheck:
 def _of(context: Mapping[str, Any], name: str, result: CheckResult, url: str | None, text: str | None) -> ForgeCheck:
     suite = context.get("checkSuite") or {}
     run = suite.get("workflowRun") or {}
-    words = " ".join(clean(text or "").split())[:SUMMARY_MAX] if result in _TOLD else ""
+    words = one_line(text or "")[:SUMMARY_MAX] if result in _TOLD else ""
     return ForgeCheck(
         name=name,
         result=result,

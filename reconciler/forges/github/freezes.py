@@ -14,7 +14,7 @@ from reconciler.forges.github.look import Look
 from reconciler.forges.github.notes import Freeze, Notes
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha
-from reconciler.planning.messages import clean
+from reconciler.planning.messages import one_line
 
 DESCRIPTION_MAX = 140
 _LIFTS = "'reconcile unfreeze' lets it go on"
@@ -82,8 +82,7 @@ class Freezes:
         return stopped
 
     def _say(self, tip: Sha, state: str, why: str) -> None:
-        text = " ".join(clean(why).split())
-        fields = {"state": state, "context": FREEZE, "description": text[:DESCRIPTION_MAX]}
+        fields = {"state": state, "context": FREEZE, "description": one_line(why)[:DESCRIPTION_MAX]}
         answer = self._gh.change("POST", f"{self._look.slug.path}/statuses/{tip}", fields)
         if not answer.ok:
             self._unheard.add(tip)

@@ -12,7 +12,7 @@ from reconciler.forges.github.pull import Opinion, Pull
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import PrNumber, Sha, is_sha, task_of
 from reconciler.model.observed import Comment, Dequeued, PullState, QueueSpot, Thread
-from reconciler.planning.messages import clean
+from reconciler.planning.messages import clean, one_line
 
 WITHHELD = "withheld"  # what a node is given of which the login may not read something
 # Of a comment under the whole, GitHub does not tell whether its author may push: of those who may, this is true.
@@ -89,7 +89,7 @@ def _removed(events: Sequence[Mapping[str, Any]]) -> Dequeued | None:
         return None
     last = events[-1]
     by_person = (last.get("actor") or {}).get("__typename") == "User"
-    reason = " ".join(clean(str(last.get("reason") or "")).split()) or "it does not say why"
+    reason = one_line(str(last.get("reason") or "")) or "it does not say why"
     return Dequeued(at=_when(last["createdAt"]), reason=reason, by_person=by_person, event=last["id"])
 
 

@@ -66,7 +66,7 @@ def known_or(answer: T | Unknown, default: T) -> T:
 
 
 Graph = Mapping[TaskId, Task]
-Chain = tuple[Sha, tuple[MergeStep, ...]]
+Fold = tuple[Sha, tuple[MergeStep, ...]]
 """A tip of a base, and heads that land on it one after the other."""
 
 
@@ -100,7 +100,7 @@ class Observed(Struct, frozen=True, kw_only=True, dict=True):
     pull_requests: Mapping[TaskId, PullRequest] | Unknown = field(default_factory=dict)
     candidates: Mapping[TaskId, Candidate | Conflict | Unknown] = field(default_factory=dict)
     diffs: Mapping[TaskId, Diff | Unknown] = field(default_factory=dict)  # of what is offered, where its risk matters
-    folds: Mapping[Chain, Candidate | Conflict | Unknown] = field(
+    folds: Mapping[Fold, Candidate | Conflict | Unknown] = field(
         default_factory=dict
     )  # what the last head of each makes
     stacks: Mapping[TaskId, Upon] | Unknown = field(default_factory=dict)  # whose branches hold what is another task's
@@ -176,7 +176,7 @@ class Imprecise(Struct, frozen=True, kw_only=True):
 
     bases: frozenset[str] = frozenset()  # in whose checkouts nobody has looked
     merges: Mapping[TaskId, tuple[Sha, Sha]] = field(default_factory=dict)  # (base, head) of candidates of older bases
-    folds: frozenset[Chain] = frozenset()  # of which nobody has computed yet what they make
+    folds: frozenset[Fold] = frozenset()  # of which nobody has computed yet what they make
     touched: Mapping[TaskId, Sha] = field(default_factory=dict)  # at work since that base, and where matters to others
     past: frozenset[Sha] = frozenset()  # landed, and what they changed matters as well
 
@@ -243,7 +243,6 @@ __all__ = [
     "Branch",
     "Candidate",
     "Cause",
-    "Chain",
     "CheckResult",
     "Checkout",
     "Comment",
@@ -251,6 +250,7 @@ __all__ = [
     "Dequeued",
     "Exit",
     "Failure",
+    "Fold",
     "ForgeCheck",
     "Graph",
     "Imprecise",

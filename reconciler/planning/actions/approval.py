@@ -111,15 +111,11 @@ def _last_words(job: Job) -> Iterator[tuple[str, str]]:
     """What its newest attempt said at its end, each with whose words these are: its agent's own, or what that has left of
     itself where it is of a kind that reports nothing."""
     report, left = job.attempts.last.report if job.attempts.last else None, job.authors_words
-    if report and (words := _on_one_line(report.message)):
+    if report and (words := messages.one_line(report.message)):
         yield "its agent the last time", words[: reviews.SUMMARY_MAX]
     elif left:
         most = reviews.SUMMARY_MAX
-        if words := _on_one_line(left.commit):
-            yield "its newest commit", words if len(words) <= most else f"{words[: most - 1]}…"
-        if words := _on_one_line(left.printed):
+        if words := messages.one_line(left.commit, most):
+            yield "its newest commit", words
+        if words := messages.one_line(left.printed):
             yield "the last that its agent printed", words if len(words) <= most else f"…{words[1 - most :]}"
-
-
-def _on_one_line(text: str) -> str:
-    return " ".join(messages.clean(text).split())

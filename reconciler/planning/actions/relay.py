@@ -15,7 +15,7 @@ from reconciler.model.reasons import Reason
 from reconciler.planning.actions.base import Action, Decision
 from reconciler.planning.job import Job
 from reconciler.planning.labels import COMMITTED, OURS, STOPPED, TAKEN
-from reconciler.planning.messages import clean
+from reconciler.planning.messages import one_line
 
 
 class Relay(Action, frozen=True, kw_only=True):
@@ -65,6 +65,6 @@ def _line(run: RunId, says: Says) -> str:
     >>> _line(RunId(RunKind.WORK, "x-1", 2), Says(status="blocked", note="no\\naccess"))
     'work/x-1/2 says: blocked: no access'
     """
-    words = " ".join(clean(says.note).split())
+    words = one_line(says.note)
     words_of_it = ": ".join(part for part in (says.status, words) if part)
     return f"{run} says: {words_of_it or ', '.join(says.labels)}"
