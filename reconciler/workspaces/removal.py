@@ -67,13 +67,15 @@ class Removals(Struct, frozen=True, kw_only=True):
     def _as_it_was(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> dict[str, Stamp | None] | None:
         """Every file, with how it is where it counts; None when one that counts has changed since it was saved.
 
-        What git ignores may have, which is asked only then. Where nobody has asked git, everything counts.
+        What git ignores may have, which is asked only then.
         """
+        if saved.sight is None:  # looked at this moment, and nothing was read since: everything counts
+            return dict(saved.standing.files)
         standing = folders.contents(found.place)
         work = self.work(task, found)
-        counts = {*saved.sight.files, *work.recipe.copies} if saved.sight else standing.files.keys()
+        counts = {*saved.sight.files, *work.recipe.copies}
         if standing != saved.standing:
-            if saved.sight is None or snapshot.sight(self.git, work, lock, standing) != saved.sight:
+            if snapshot.sight(self.git, work, lock, standing) != saved.sight:
                 return None
             if copies.changed(work.place, work.recipe.copies) != saved.kept_copies:
                 return None

@@ -531,6 +531,32 @@ def test_what_changes_while_a_worktree_is_taken_away_stays_and_is_saved(repo, sp
     assert "at the worst moment\n" in kept
 
 
+@pytest.mark.parametrize("name", ["README", "new"])
+def test_what_changes_right_before_a_worktree_goes_of_which_nothing_was_to_be_saved_stays(
+    repo, spaces, root, work, monkeypatch, name
+):
+    assert spaces.salvage(TASK, Venue(root=root)) is None
+    time.sleep(0.1)
+    assert spaces.salvage(TASK, Venue(root=root)) is None
+    locking = spaces._register.lock
+    reads, take = [], snapshot.take
+    monkeypatch.setattr(snapshot, "take", lambda *args: reads.append(args) or take(*args))
+
+    def write_then_lock(*args):
+        if not reads:
+            repo.write({name: "at the worst moment\n"}, where=work)
+        return locking(*args)
+
+    monkeypatch.setattr(spaces._register, "lock", write_then_lock)
+
+    with pytest.raises(ChangedError):
+        spaces.remove(TASK, Venue(root=root))
+    assert not reads and (work / name).read_text() == "at the worst moment\n"
+    saved = spaces.remove(TASK, Venue(root=root))
+
+    assert repo.git("show", f"{saved.commit}:{name}") == "at the worst moment" and not work.exists()
+
+
 def test_a_log_that_is_written_while_its_worktree_is_taken_away_goes_with_it(repo, spaces, root, work, meanwhile):
     repo.commit({".gitignore": "zz\n"}, where=work)
     repo.write({"zz": ""}, where=work)
