@@ -659,6 +659,20 @@ BREAKS = (
         "tests/adapters/test_salvage.py",
     ),
     Break(
+        "a file that was written as its worktree was made counts as unchanged",
+        "reconciler/workspaces/snapshot.py",
+        "            os.utime(self._path, ns=(written_ns, written_ns))\n",
+        "",
+        "tests/adapters/test_files_as_made.py",
+    ),
+    Break(
+        "somebody's settings decide by how little a file counts as unchanged",
+        "reconciler/workspaces/snapshot.py",
+        '"core.trustctime=true", "core.checkStat=default", ',
+        "",
+        "tests/adapters/test_files_as_made.py",
+    ),
+    Break(
         "a watched manifest is what it was while its date is",
         "reconciler/cli/watch.py",
         "        return stamp_of(file.stat())\n",

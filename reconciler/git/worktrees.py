@@ -20,6 +20,7 @@ from reconciler.model.values import replace
 MADE = "reconcile-made"  # written last: the worktree is whole; says which folders were made for it
 READY = "reconcile-ready"  # touched by a run once its set-up has succeeded
 NESTED = "reconcile-nested"  # the repository that was found inside it, last time somebody looked
+AS_MADE = "reconcile-index"  # a copy of its index as it was when its files were written
 LOCK_REASON = "reconcile "
 BRANCHES = "refs/heads/"
 _Refs = Mapping[str, tuple[Sha, bool]]

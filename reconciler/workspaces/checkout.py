@@ -29,7 +29,8 @@ FILL_TIMEOUT_S = 3600.0
 # A shared index would be written to the control git dir, where the worktree's own git does not look.
 _SPLIT = b"link"
 _WHOLE_INDEX = ("core.splitIndex=false", "index.sparse=false")
-_NOT_SPARSE = (*_WHOLE_INDEX, "core.sparseCheckout=false")
+# With `core.ignoreStat` it would say of every file that it never changes.
+_NOT_SPARSE = (*_WHOLE_INDEX, "core.sparseCheckout=false", "core.ignoreStat=false")
 _GLOB = str.maketrans({character: "\\" + character for character in "\\*?["})
 
 

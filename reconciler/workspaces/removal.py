@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from reconciler.git.commands import Git
 from reconciler.git.places import FoundWorktree
-from reconciler.git.worktrees import BRANCHES, MADE, NESTED, Entry
+from reconciler.git.worktrees import AS_MADE, BRANCHES, MADE, NESTED, Entry
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import Sha, TaskId, branch_of, is_sha
 from reconciler.model.observed import Salvage, WorktreeFault
@@ -107,6 +107,7 @@ class Removals(Struct, frozen=True, kw_only=True):
             heads=(*found.heads, *self._stashes(found)),
             branch=next(iter(others), None),
             recipe=checkout.recorded(found.admins),
+            as_made=next((admin / AS_MADE for admin in found.admins), None),
             whole=found.made,
         )
 

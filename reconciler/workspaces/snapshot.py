@@ -1,5 +1,8 @@
-"""The tree that the files of a worktree make, read from their content: never from the worktree's own index, in which an
-agent can mark a changed file as unchanged.
+"""The tree that the files of a worktree make: never by the worktree's own index, in which an agent can mark a changed file
+as unchanged.
+
+What is not as git wrote it when the worktree was made (by mode, size, inode and both times) is read. A program can set one of
+the times back, not both, as long as the clock goes on.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ from msgspec import Struct, field
 from reconciler.git import objects
 from reconciler.git.commands import Git
 from reconciler.git.refusals import UnusableTree
+from reconciler.git.worktrees import AS_MADE
+from reconciler.model.errors import ReconcileError
 from reconciler.model.names import Sha, TaskId
+from reconciler.system import files
 from reconciler.workspaces import folders
 from reconciler.workspaces.checkout import Recipe
 from reconciler.workspaces.folders import Contents, Stamp
@@ -22,8 +28,12 @@ READ_TIMEOUT_S = 3600.0
 
 _GITLINK = "160000"
 _BEADS = ".beads"
-# An index of ours is one file. A file that can't be converted back exactly is still saved.
-_CONFIG = ("core.splitIndex=false", "core.safecrlf=false", "core.sparseCheckout=false", "core.fsync=all")
+_CONFIG = (
+    # An index of ours is one file. A file that can't be converted back exactly is still saved.
+    *("core.splitIndex=false", "core.safecrlf=false", "core.sparseCheckout=false", "core.fsync=all"),
+    # Nobody's settings decide by how little a file is known to be unchanged.
+    *("core.trustctime=true", "core.checkStat=default", "core.ignoreStat=false", "core.untrackedCache=false"),
+)
 
 
 class Work(Struct, frozen=True, kw_only=True):
@@ -39,6 +49,7 @@ class Work(Struct, frozen=True, kw_only=True):
     heads: tuple[Sha, ...] = ()
     branch: str | None = None  # the full name of the branch that is checked out, where it is not the task's own
     recipe: Recipe = field(default_factory=Recipe)
+    as_made: Path | None = None  # a copy of the index with which its files were written
     whole: bool = True
 
 
@@ -90,8 +101,17 @@ def sight(git: Git, work: Work, lock: int, standing: Contents) -> Sight:
     return index.look(index.listing(), standing)
 
 
+def keep_index(admin: Path) -> None:
+    """Keep a copy of the index that git wrote with the files of a new worktree: it says how each of them was."""
+    written_ns = (admin / "index").stat().st_mtime_ns
+    kept = admin / AS_MADE
+    kept.write_bytes((admin / "index").read_bytes())
+    # By this time git knows which files could have been changed right after it looked at them: those it reads.
+    os.utime(kept, ns=(written_ns, written_ns))
+
+
 def forget(git: Git, task: TaskId) -> None:
-    """Take away what the worktree of a task was looked at with; the next look makes it anew."""
+    """Take away what the worktree of a task was looked at with; the next look makes it again."""
     path = _index_of(git, task)
     for each in (path, path.with_name(f"{path.name}.lock")):
         each.unlink(missing_ok=True)
@@ -113,7 +133,7 @@ def _index_of(git: Git, task: TaskId) -> Path:
 class _Listing(Struct):
     """The tracked paths, the submodules with their commits, and the untracked paths that are not ignored.
 
-    `unchanged`: those of the tracked whose files hold what the index says, read for that; nothing where nobody has read them.
+    `unchanged`: those of the tracked whose files are known to hold what the index says; nothing where nobody has asked.
     """
 
     tracked: set[str] = field(default_factory=set)
@@ -129,7 +149,7 @@ class _Listing(Struct):
 
 
 class _Index:
-    """An index file of ours for one worktree, made from nothing each time."""
+    """An index file of ours for one worktree, made again each time."""
 
     def __init__(self, git: Git, work: Work, lock: int) -> None:
         self._git = git
@@ -141,10 +161,27 @@ class _Index:
         """Fill it from the commit that the work started from; False where git can't."""
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
         forget(self._git, self._work.task)
+        if self._load_as_made():
+            return True
         try:
             self._run("read-tree", self._work.start or "--empty", inside=False)
         except UnusableTree:  # nothing of it stands on disk; what does is saved as if it were all new
             self._run("read-tree", "--empty", inside=False)
+            return False
+        return True
+
+    def _load_as_made(self) -> bool:
+        """The same, with how the files were when the worktree was made; False where that is not known."""
+        if not (self._work.start and self._work.as_made):
+            return False
+        try:
+            with files.regular(self._work.as_made) as kept:
+                written_ns = os.fstat(kept.fileno()).st_mtime_ns
+                self._path.write_bytes(kept.read())
+            self._run("read-tree", "--reset", self._work.start, inside=False)
+            os.utime(self._path, ns=(written_ns, written_ns))
+        except (OSError, ReconcileError):  # it is gone or damaged, or the commit is: that shows without it
+            forget(self._git, self._work.task)
             return False
         return True
 
@@ -200,7 +237,7 @@ class _Index:
         return found
 
     def compared(self) -> _Listing:
-        """The same, and every file read: it was never looked at since this index was made.
+        """The same, and every file read that is not as it was made.
 
         Against a HEAD that names no commit, git lists all that the index holds. It must not look into submodules: their own
         config is an agent's.
