@@ -114,17 +114,13 @@ def _notified(scene: Scene) -> Iterator[Diagnosis]:
 
 def _needs(scene: Scene) -> Mapping[str, str]:
     """The programs that must be there, and why."""
-    # With a PATH of its own an agent may have what we don't see.
+    agents = ((spec, spec.agent, "agents") for spec in scene.epics)
     reviewing = ((spec, spec.reviewing, "reviewers") for spec in scene.epics if spec.merge.reviewed_by_agents)
+    # With a PATH of its own an agent may have what we don't see.
     found = {
         Path(agent.program).name: f"the {who} of {spec.name} are this program"
-        for spec, agent, who in (*reviewing, *((spec, spec.agent, "agents") for spec in scene.epics))
+        for spec, agent, who in (*agents, *reviewing)
         if agent.program and "PATH" not in agent.env
-    }
-    found |= {
-        Path(spec.reviewing.program).name: f"the reviewers of {spec.name} are this program"
-        for spec in scene.epics
-        if spec.merge.reviewed_by_agents and spec.reviewing.program and "PATH" not in spec.reviewing.env
     }
     if there := _github(scene):
         found["gh"] = f"pull requests are on GitHub ({there})"

@@ -13,8 +13,6 @@ from reconciler.manifest.tables import EPIC, TASK
 from reconciler.model.desired import EpicSpec, InlineTask, Loosening
 from reconciler.model.values import replace
 
-Plain = Mapping[str, Any]
-
 
 def spec_from(name: str, plain: Any) -> EpicSpec:
     """The manifest that `spec_of` wrote. Raises ValueError, which says where it is damaged."""

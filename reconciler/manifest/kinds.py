@@ -97,10 +97,6 @@ def exactly(kind: type[_T], fits: Callable[[_T], bool] = lambda value: True) -> 
     return read
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(TEXT.read(each) for each in exactly(list)(value))
-
-
 def _named(value: Any) -> dict[str, str]:
     return {TEXT.read(name): TEXT.read(each) for name, each in mapping(value).items()}
 
@@ -130,6 +126,13 @@ def nested(kind: type[Any], table: Table) -> Kind:
     return Kind(lambda value: kind(**values(table, value)), lambda value: plain_of(table, value))
 
 
+def listed(kind: Kind) -> Kind:
+    """Any number of such values, as a tuple."""
+    return Kind(
+        lambda value: tuple(map(kind.read, exactly(list)(value))), lambda value: [kind.write(each) for each in value]
+    )
+
+
 def later(kind: Kind, earlier: Any) -> Kind:
     """Of a field that manifests may lack which were recorded before there was one: they mean `earlier`."""
     return replace(kind, earlier=earlier)
@@ -144,7 +147,7 @@ def _number(value: Any) -> float:
 TEXT = Kind(exactly(str))
 SWITCH = Kind(exactly(bool))
 COUNT = Kind(exactly(int, lambda number: number >= 0))
-TEXTS = Kind(_texts, list)
+TEXTS = listed(TEXT)
 NAMED = Kind(_named, dict)
 NUMBER = Kind(_number)
 SECONDS = Kind(lambda value: duration(TEXT.read(value)), written)

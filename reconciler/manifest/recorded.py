@@ -228,9 +228,8 @@ class Recorded:
         if known and known[0] == texts:
             return known[1]
         spec = record.spec(name, content)
-        try:
-            applied = self._applied_in(name, written)
-        except ValueError:
+        applied = _applied(written)
+        if applied is None:
             # Nothing else holds what was written. Taken as declared, it undoes nobody's edits.
             applied = {task.key: task for task in spec.tasks}
         found = replace(
@@ -248,26 +247,11 @@ class Recorded:
 
     def _written(self, name: str) -> Mapping[str, InlineTask]:
         """The tasks that were written for a manifest; none where that was damaged: they are compared again."""
-        try:
-            return self._applied(name)
-        except ValueError:
-            return {}
+        return _applied(record_files.content(self._files.applied(name))) or {}
 
     def _alone(self, name: str) -> EpicSpec | None:
         content = record_files.content(self._files.yaml(name))
         return None if content is None else record.spec(name, content)
-
-    def _applied(self, name: str) -> dict[str, InlineTask]:
-        return self._applied_in(name, record_files.content(self._files.applied(name)))
-
-    def _applied_in(self, name: str, content: bytes | None) -> dict[str, InlineTask]:
-        if content is None:
-            return {}
-        try:
-            data = json.loads(content)
-            return {key: form.task_from(task) for key, task in data.items()}
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{self._files.applied(name)} is damaged: {error}") from error
 
 
 def max_agents(state: Path, name: str) -> int | None:
@@ -282,6 +266,16 @@ def max_agents(state: Path, name: str) -> int | None:
         return record.bound(name, content)
     except ValueError as error:
         raise TemporaryError(f"the recorded manifest {name} can't be read: {error}", delay=30.0) from error
+
+
+def _applied(content: bytes | None) -> dict[str, InlineTask] | None:
+    """The tasks that were written for a manifest; None where what was remembered of them is damaged."""
+    if content is None:
+        return {}
+    try:
+        return {key: form.task_from(task) for key, task in json.loads(content).items()}
+    except (ValueError, AttributeError, RecursionError):
+        return None
 
 
 def _stranger(spec: EpicSpec) -> Loosening:

@@ -23,6 +23,7 @@ from reconciler.manifest.kinds import (
     Table,
     exactly,
     later,
+    listed,
     mapping,
     nested,
     one_of,
@@ -75,19 +76,15 @@ def _check(value: Any) -> Check:
     return Check(value) if isinstance(value, str) else Check(**values(_CHECK, value))
 
 
-def _task(value: Any) -> InlineTask:
-    return InlineTask(**values(TASK, value))
-
-
 def _check_written(check: Check) -> str | dict[str, Any]:
     """Only what differs from the defaults: what is recorded can be applied again."""
     given = {key: value for key, value in plain_of(_CHECK, check).items() if value}
     return check.run if list(given) == ["run"] else given
 
 
-def _without_none(plain: dict[str, Any]) -> dict[str, Any]:
+def _without(plain: dict[str, Any], *unsaid: object) -> dict[str, Any]:
     """Without what it does not say: what is recorded can be applied again."""
-    return {key: value for key, value in plain.items() if value is not None}
+    return {key: value for key, value in plain.items() if value not in unsaid}
 
 
 def _venue_written(at: Venue) -> dict[str, Any]:
@@ -121,7 +118,7 @@ _CHECK: Table = {
     "retries": ("retries", later(COUNT, 0), never),
     "paths": ("paths", later(TEXTS, ()), never),
 }
-_CHECKS = Kind(lambda value: tuple(map(_check, exactly(list)(value))), lambda checks: [*map(_check_written, checks)])
+_CHECKS = listed(Kind(_check, _check_written))
 TASK: Table = {
     "key": ("key", KEY, never),
     "title": ("title", TEXT, never),
@@ -169,10 +166,7 @@ _OVERRIDE: Table = {
     "model": ("model", later(or_none(TEXT), None), never),
     "runner": ("runner", later(_PLACED, None), never),
 }
-_OVERRIDES = Kind(
-    lambda value: tuple(Override(**values(_OVERRIDE, each)) for each in exactly(list)(value)),
-    lambda overrides: [_without_none(plain_of(_OVERRIDE, each)) for each in overrides],
-)
+_OVERRIDES = listed(Kind(nested(Override, _OVERRIDE).read, lambda each: _without(plain_of(_OVERRIDE, each), None)))
 _AGENT: Table = {
     "kind": ("kind", one_of(AgentKind), always),
     "argv": ("argv", TEXTS, always),
@@ -246,21 +240,13 @@ _PRUNE: Table = {
     "orphans": ("orphans", SWITCH, turned_on),
 }
 _NOTIFY: Table = {
-    "on": (
-        "on",
-        Kind(lambda value: tuple(map(one_of(Telling).read, exactly(list)(value))), lambda on: [*map(str, on)]),
-        never,
-    ),
+    "on": ("on", listed(one_of(Telling)), never),
     "run": ("run", later(TEXTS, ()), never),
     "url": ("url", later(or_none(TEXT), None), never),
     "every_s": ("every", SECONDS, never),
     "quiet": ("quiet", later(or_none(TEXT), None), never),
 }
-_NOTIFIES = Kind(
-    lambda value: tuple(Notify(**values(_NOTIFY, each)) for each in exactly(list)(value)),
-    # Without what it does not use: what is recorded can be applied again.
-    lambda rules: [{k: v for k, v in plain_of(_NOTIFY, rule).items() if v not in (None, [])} for rule in rules],
-)
+_NOTIFIES = listed(Kind(nested(Notify, _NOTIFY).read, lambda rule: _without(plain_of(_NOTIFY, rule), None, [])))
 # `tasks` is not the last: of a file that was cut off in it whole fields are missing, not only some tasks.
 EPIC: Table = {
     "epic": ("epic", or_none(TASK_ID), never),
@@ -271,11 +257,7 @@ EPIC: Table = {
     "stack": ("stack", later(SWITCH, False), never),
     "tracker": ("tracker", one_of(TrackerKind), always),
     "forge": ("forge", one_of(ForgeKind), always),
-    "tasks": (
-        "tasks",
-        Kind(lambda value: tuple(map(_task, exactly(list)(value))), lambda ts: [plain_of(TASK, each) for each in ts]),
-        never,
-    ),
+    "tasks": ("tasks", listed(nested(InlineTask, TASK)), never),
     "agent": ("agent", nested(AgentSpec, _AGENT), _AGENT),
     "reviewer": ("reviewer", later(or_none(nested(AgentSpec, _AGENT)), None), always),
     "worktrees": ("worktrees", nested(WorktreeSpec, _WORKTREES), _WORKTREES),
