@@ -50,7 +50,7 @@ class _Kinds(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group("get", cls=_Kinds, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("get", cls=_Kinds)
 def get_command() -> None:
     """List resources of a kind, or one of them by name."""
 

@@ -18,7 +18,7 @@ from reconciler.render import safe
 from reconciler.system import messenger
 
 
-@click.group("notify", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("notify")
 def notify_command() -> None:
     """Notifications, as 'notify' in a manifest asks for them. The watch sends them."""
 

@@ -39,7 +39,7 @@ class ListedPull(Struct, frozen=True):
     seen: PullRequest
 
 
-@click.group("pr", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("pr")
 def pr_command() -> None:
     """Work with the pull requests of tasks, local or on GitHub. A PR is named by its task or its number (7, '#7')."""
 

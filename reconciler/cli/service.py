@@ -26,7 +26,7 @@ _TOGETHER = (
 _OTHERWISE = "'reconcile watch' works without one: in tmux, for example, it goes on when you log out"
 
 
-@click.group("service", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("service")
 def service_command() -> None:
     """The watch of this repository as a service of yours: systemd's user units, or launchd."""
 

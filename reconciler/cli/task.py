@@ -34,7 +34,7 @@ class _Priority(click.IntRange):
 PRIORITY = _Priority(0, 4)
 
 
-@click.group("task", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("task")
 def task_command() -> None:
     """Manage the tasks of a repository without Beads, kept in .beads/issues.jsonl, which Beads can import.
 
