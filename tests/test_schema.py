@@ -82,7 +82,7 @@ FIELDS = [(kind, field) for kind in KINDS for field in every(schema.explain(kind
 @pytest.mark.parametrize(("kind", "field"), FIELDS, ids=lambda value: getattr(value, "path", value))
 def test_every_field_has_a_meaning_an_example_and_a_default_or_is_required(kind, field):
     assert field.description.endswith(".")
-    assert field.example is not None
+    assert field.examples[0] is not None
     assert field.allowed
     assert (
         field.required
@@ -124,7 +124,7 @@ def taken(model, alias, example):
 def test_a_field_is_explained_by_its_path():
     found = schema.explain("spec.tasks[0].key")
 
-    assert (found.path, found.required, found.example) == ("spec.tasks.key", True, "parser")
+    assert (found.path, found.required, found.examples[0]) == ("spec.tasks.key", True, "parser")
     assert [field.path for field in schema.explain("spec.prune").fields] == [
         "spec.prune.worktrees",
         "spec.prune.branches",

@@ -14,8 +14,8 @@ from reconciler.manifest.fields import INLINE, NAMED, WrongBelowError
 from reconciler.manifest.findings import FieldPath, Finding, did_you_mean, shown
 from reconciler.manifest.model import KINDS
 from reconciler.manifest.scalars import plain, quoted
-from reconciler.manifest.schema import every, explain, schema
-from reconciler.manifest.wording import PATTERNS, allowed, alternatives, node_at, resolved
+from reconciler.manifest.schema import DURATIONS, every, explain, schema
+from reconciler.manifest.wording import allowed, alternatives, node_at, resolved
 from reconciler.manifest.yaml_text import Document
 from reconciler.model.errors import UsageError
 from reconciler.model.values import replace
@@ -159,7 +159,7 @@ def _quotes(value: Any, form: dict[str, Any], *, mappings: bool = False) -> str 
     if choices and _spelt(value) not in choices:
         return None  # quoted, it would be as wrong
     match form.get("type"), value:
-        case "string", int() if not isinstance(value, bool) and form.get("pattern") in _DURATIONS:
+        case "string", int() if not isinstance(value, bool) and form.get("pattern") in DURATIONS:
             return f"write {value}s for {value} seconds"
         case "string", bool() | int() | float() if re.search(form.get("pattern", ""), _spelt(value)):
             return f"write {quoted(_spelt(value))} for a string"
@@ -167,7 +167,7 @@ def _quotes(value: Any, form: dict[str, Any], *, mappings: bool = False) -> str 
             return _ITEMS
         case "array", str() | int() | float() if not isinstance(value, bool) and not mappings:
             return f"did you mean [{quoted(value) if isinstance(value, str) else _spelt(value)}]?"
-        case "string", str() if form.get("pattern") in _DURATIONS and (span := _SPAN.fullmatch(value.strip().lower())):
+        case "string", str() if form.get("pattern") in DURATIONS and (span := _SPAN.fullmatch(value.strip().lower())):
             count, unit = int(span[1]), span[2][0]
             return f"write {count * 24}h" if unit == "d" else f"write {count}{unit}"
         case "string", str() if not choices and (pattern := form.get("pattern")):
@@ -183,12 +183,10 @@ def _quotes(value: Any, form: dict[str, Any], *, mappings: bool = False) -> str 
 
 
 _PLAIN: dict[str, tuple[type, ...]] = {"integer": (int,), "boolean": (bool,), "number": (int, float)}
-_SPAN = re.compile(
-    r"([1-9][0-9]{0,4}) ?(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
-)  # as people write them who have not read how
+# As people write them who have not read how.
+_SPAN = re.compile(r"([1-9][0-9]{0,4}) ?(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)")
 _ITEMS = "begin each item of the list with '- '"
 _URGENCY = "0 goes first, 2 is the default, 4 goes last"
-_DURATIONS = (PATTERNS["span"], PATTERNS["span or zero"])
 
 
 def _at(document: Document, where: FieldPath, path: FieldPath, what: str, hint: str | None = None) -> Finding:

@@ -32,9 +32,8 @@ class Finding(Struct, frozen=True, kw_only=True):
     path: FieldPath = ()
     what: str
     hint: str | None = None
-    unquoted: str | None = (
-        None  # the word, where it is wrong for not being in quotes: what to write depends on the field
-    )
+    # The word, where it is wrong for not being in quotes: what to write depends on the field.
+    unquoted: str | None = None
 
     def __str__(self) -> str:
         field = f" {dotted(self.path)}:" if self.path else ""

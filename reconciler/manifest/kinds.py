@@ -24,7 +24,6 @@ Table = Mapping[str, "tuple[str, Kind, Loosens | Table]"]
 """By the name in code: the key in YAML, how it is read and written, and which changes of it loosen, or the table of what is
 nested in it."""
 ASKED_FOR = object()
-AUTO = "auto"
 
 
 class Kind(Struct, frozen=True):
@@ -109,7 +108,8 @@ def one_of(kind: type[StrEnum]) -> Kind:
 def or_auto(kind: Kind) -> Kind:
     """Such a value, or None, written as `auto`."""
     return Kind(
-        lambda value: None if value == AUTO else kind.read(value), lambda value: AUTO if value is None else value
+        lambda value: None if value == sizes.AUTO else kind.read(value),
+        lambda value: sizes.AUTO if value is None else value,
     )
 
 

@@ -136,25 +136,20 @@ def wrong_lease(kind: str, sync_s: float, lease_s: float) -> str:
 def unfit(spec: EpicSpec) -> tuple[tuple[str, ...], str] | None:
     """The field of a manifest that does not go together with where its tasks are worked on, and why; None where all do."""
     if _optioned(spec.agent, spec.runner):
-        return (
-            "agent",
-        ), "runner and overrides hold options of Slurm, and agents run elsewhere; allowed with runner kind slurm"
+        why = "runner and overrides hold options of Slurm, and agents run elsewhere; allowed with runner kind slurm"
+        return ("agent",), why
     if all(at.local for at in spec.venues):
         return None
     if spec.worktrees.copy:
-        return (
-            "worktrees",
-            "copy",
-        ), "copies files of this machine, which no node has; commit them, or set them up there"
+        why = "copies files of this machine, which no node has; commit them, or set them up there"
+        return ("worktrees", "copy"), why
     if spec.worktrees.sparse:
         return ("worktrees", "sparse"), "is kept on this machine only, so far; leave it out, or let agents run here"
     if spec.stack:
         return ("stack",), "brings worktrees of this machine onto the base; leave it out, or let agents run here"
     if spec.agent.opens_pull_request:
-        return (
-            ("agent", "opensPullRequest"),
-            "lets an agent push by itself, which nobody could end where its node is cut off; leave it out",
-        )
+        why = "lets an agent push by itself, which nobody could end where its node is cut off; leave it out"
+        return ("agent", "opensPullRequest"), why
     at = spec.venue  # of others some tasks wait until there is room
     if at.hosts and spec.max_agents > len(at.hosts) * at.per_host:
         return ("maxAgents",), _more_than(spec.max_agents, at)

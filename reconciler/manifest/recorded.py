@@ -18,11 +18,9 @@ from msgspec import Struct, field
 from reconciler.manifest import form, record, record_files
 from reconciler.manifest.findings import not_applied
 from reconciler.manifest.record_files import RecordFiles
-from reconciler.model.desired import EpicSpec, InlineTask, Loosening
+from reconciler.model.desired import STRANGER, EpicSpec, InlineTask, Loosening
 from reconciler.model.errors import PermanentError, TemporaryError
 from reconciler.model.values import replace
-
-_STRANGER = "manifest "
 
 
 class RecordedManifests(Struct, frozen=True, kw_only=True):
@@ -279,10 +277,10 @@ def _applied(content: bytes | None) -> dict[str, InlineTask] | None:
 
 
 def _stranger(spec: EpicSpec) -> Loosening:
-    return Loosening(field=_STRANGER + spec.name, old=None, new=spec.source)
+    return Loosening(field=STRANGER + spec.name, old=None, new=spec.source)
 
 
 def _without(recorded: Collection[str], spec: EpicSpec) -> EpicSpec:
     """A manifest without what was noted of others that are recorded by now."""
-    known = {_STRANGER + name for name in recorded}
+    known = {STRANGER + name for name in recorded}
     return replace(spec, withheld=tuple(each for each in spec.withheld if each.field not in known))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,7 @@ def _base(text: str | None, located: Located) -> str:
 
 def _root(text: str, main: Path) -> str:
     root = os.path.realpath(main / text)
-    if any(_is_git_dir(folder) for folder in _upwards(Path(root))):
+    if any(_is_git_dir(folder) for folder in (Path(root), *Path(root).parents)):
         raise WrongError(("spec", "worktrees", "root"), f"{root} is inside a git folder; allowed: any other place")
     return root
 
@@ -217,11 +217,6 @@ def _prompt(agent: str, text: str | None, main: Path) -> str | None:
     if not os.path.isfile(path):
         raise WrongError(("spec", agent, "prompt"), f"there is no file {path}")
     return path
-
-
-def _upwards(folder: Path) -> Iterator[Path]:
-    yield folder
-    yield from folder.parents
 
 
 def _is_git_dir(folder: Path) -> bool:

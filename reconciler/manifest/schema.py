@@ -37,10 +37,6 @@ class Field(Struct, frozen=True, kw_only=True):
     examples: tuple[Any, ...]
     fields: tuple[Field, ...] = ()
 
-    @property
-    def example(self) -> Any:
-        return next(iter(self.examples), None)
-
 
 class _Generator(GenerateJsonSchema):
     """Leaves out what YAML can't say here: null is refused, and titles that only repeat a name tell nobody anything."""

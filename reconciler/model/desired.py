@@ -175,6 +175,9 @@ class Budget(Struct, frozen=True, kw_only=True):
     warn_at: float = 0.8
 
 
+STRANGER = "manifest "  # so begins the field of a loosening that is a whole manifest
+
+
 class Loosening(Struct, frozen=True, kw_only=True):
     """A change of a manifest's field that allows more than held before; both values in the shape of YAML. `also`: the files
     that it takes to apply it, beside that of the manifest."""

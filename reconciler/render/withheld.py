@@ -6,14 +6,13 @@ import json
 import shlex
 from typing import Any
 
-from reconciler.model.desired import EpicSpec, Loosening
+from reconciler.model.desired import STRANGER, EpicSpec, Loosening
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
 from reconciler.render.safe import line
 from reconciler.render.words import counted
 
 _SECRET = ("agent.env",)
-_STRANGER = "manifest "
 _FIRST = ("mergePolicy.", "base", "worktrees.", "agent.passEnv")
 FIELDS_MAX = 6
 VALUE_MAX = 4_000
@@ -21,12 +20,12 @@ VALUE_MAX = 4_000
 
 def withheld(spec: EpicSpec) -> Waiting | None:
     """Why the manifest is not as its files say; None where it is. `changes` says what exactly is withheld."""
-    fields = [each.field for each in _ordered(spec) if not each.field.startswith(_STRANGER)]
+    fields = [each.field for each in _ordered(spec) if not each.field.startswith(STRANGER)]
     parts = [
-        f"{each.new} holds the manifest {each.field.removeprefix(_STRANGER)}, which nobody applied: "
+        f"{each.new} holds the manifest {each.field.removeprefix(STRANGER)}, which nobody applied: "
         f"{apply(each.new)} records it"
         for each in spec.withheld
-        if each.field.startswith(_STRANGER)
+        if each.field.startswith(STRANGER)
     ]
     if fields:
         more = f" and {len(fields) - FIELDS_MAX} more" if len(fields) > FIELDS_MAX else ""
@@ -42,7 +41,7 @@ def withheld(spec: EpicSpec) -> Waiting | None:
 
 def changes(spec: EpicSpec) -> list[str]:
     """Every field that is withheld with its old value and its new one, what decides over landing first."""
-    return [change(each) for each in _ordered(spec) if not each.field.startswith(_STRANGER)]
+    return [change(each) for each in _ordered(spec) if not each.field.startswith(STRANGER)]
 
 
 def change(each: Loosening) -> str:
