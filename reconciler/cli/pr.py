@@ -27,7 +27,6 @@ from reconciler.model.observed import PullRequest, PullState, Run, Unknown, know
 from reconciler.model.pull_records import PullRecord
 from reconciler.model.values import replace
 from reconciler.render import listing, pulls, reviews
-from reconciler.render.landed import as_it_landed
 from reconciler.render.task_views import beneath_another, checks_by_task, view_of
 from reconciler.wiring import Site
 
@@ -73,7 +72,7 @@ def show(pr: str, out: Output) -> int:
     offer = view.reviewing if view and view.pull and view.pull.number == pull.record.number else None
     answers = reviews.listed(pull.record, of_it, read_by(site, of_it), pull.seen, offer)
     history = site.journal.events(pull.record.task)
-    row = as_it_landed(_row(pull, entry, _tested(tick), silent), pull.record.task, history)
+    row = reviews.as_it_landed(_row(pull, entry, _tested(tick), silent), pull.record.task, history)
     shown = {**row, **_more(site, pull, entry), "reviews": answers, "unknown": unknown}
     said_silent(out, silent)
     out.answer(shown, lambda: pulls.show(shown))

@@ -166,10 +166,11 @@ def _events(scene: Scene) -> Iterator[Diagnosis]:
         hint = "end some programs, or raise the limit (ulimit -u, ulimit -v)" if "thread" in why else more
         yield Diagnosis(name="file events", state=State.WARNING, message=message, hint=hint)
         return
-    limit = _kernel_says("fs/inotify/max_user_watches")
-    if limit is None:
+    watches = Path("/proc/sys/fs/inotify/max_user_watches")
+    if not watches.exists():
         yield Diagnosis(name="file events", found="they come")
         return
+    limit = int(watches.read_text())
     wanted, found = _folders_to_watch(scene), f"{limit} folders may be watched"
     if wanted * 2 > limit:
         message = f"{wanted} are watched here, and other programs watch some too: {late}"
@@ -177,11 +178,6 @@ def _events(scene: Scene) -> Iterator[Diagnosis]:
         yield Diagnosis(name="file events", state=State.WARNING, found=found, message=message, hint=hint)
     else:
         yield Diagnosis(name="file events", found=found)
-
-
-def _kernel_says(name: str) -> int | None:
-    path = Path("/proc/sys", name)
-    return int(path.read_text()) if path.exists() else None
 
 
 def _folders_to_watch(scene: Scene) -> int:

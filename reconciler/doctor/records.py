@@ -24,10 +24,11 @@ from reconciler.model.reasons import Awaits, Reason, Scope
 from reconciler.model.report import Fault
 from reconciler.model.values import replace
 from reconciler.planning import agent_gate, asked, base_checks, budget
+from reconciler.planning.actions.base import OF_MANIFEST
 from reconciler.planning.epic_clashes import clashes
 from reconciler.planning.graph import Index
-from reconciler.render import asking, failing, slow_calls
-from reconciler.render.words import counted, span, stamped
+from reconciler.render import asking, conditions, failing, slow_calls
+from reconciler.render.words import counted, seconds_since, span
 from reconciler.system import lock
 from reconciler.wiring import Site
 
@@ -175,8 +176,7 @@ def _flaky(scene: Scene, site: Site) -> Iterator[Diagnosis]:
 
 def _red_base(status: Mapping[str, Any]) -> str | None:
     """What was last seen of checks that say nothing about anybody's work."""
-    listed = status.get("conditions")
-    for each in listed if isinstance(listed, list) else ():
+    for each in conditions.remembered(status):
         match each:
             case {"type": "Degraded", "status": "True", "reason": Reason.CHECK_BROKEN, "message": str(message)}:
                 return message
@@ -186,7 +186,7 @@ def _red_base(status: Mapping[str, Any]) -> str | None:
 def _failing(scene: Scene, site: Site) -> Iterator[Diagnosis]:
     """What goes wrong at every try, for the one who works here now, or did last."""
     for subject, failure in failing.recalled(site.statuses(), left=not site.acting).items():
-        of = failure.manifest if subject.startswith("manifest:") else subject
+        of = failure.manifest if subject.startswith(OF_MANIFEST) else subject
         text = failing.words(failing.shown(failure), scene.now)
         hint = failing.next_step(subject, failure)
         yield Diagnosis(name="failing", state=State.PROBLEM, found=of, message=text, hint=hint)
@@ -202,13 +202,12 @@ def _attention(scene: Scene, site: Site) -> Iterator[Diagnosis]:
         asked = asking.recalled(status)
         if asked:
             task, each = min(asked.items(), key=lambda each: each[1]["since"])
-            ago, others = span((scene.now - stamped(each["since"])).total_seconds()), len(asked) - 1
+            ago, others = span(seconds_since(each["since"], scene.now)), len(asked) - 1
             more = f"; {counted(others, 'more task needs', 'more tasks need')} a person" if others else ""
             message = f"{task}: {each['message']} (for {ago}){more}{left}"
             found, hint = f"{name}: {each['reason']}", f"reconcile status {name}"
             yield Diagnosis(name="attention", state=State.WARNING, found=found, message=message, hint=hint)
-        listed = status.get("conditions")
-        for each in listed if isinstance(listed, list) else ():
+        for each in conditions.remembered(status):
             match each:
                 case {"type": "Converged", "status": "False", "reason": str(word), "message": str(message)} if (
                     not asked

@@ -18,7 +18,7 @@ class Act(Struct, frozen=True, kw_only=True):
 
     label: str
     key: str
-    fits: Callable[[Entry], bool]
+    fits: Callable[[Entry], bool] = lambda entry: True
     asks: str = ""
     words: str = ""
     style: str = ""
@@ -131,21 +131,19 @@ ACTS: dict[str, Act] = {
     "stop": Act(
         label="Stop", key="s", asks="Stop it? Its work is kept; Retry starts it again.", style="no", fits=alive
     ),
-    "suspend": Act(label="Suspend", key="", of_a_manifest=True, fits=lambda e: True),
-    "resume": Act(label="Resume", key="", of_a_manifest=True, fits=lambda e: True),
+    "suspend": Act(label="Suspend", key="", of_a_manifest=True),
+    "resume": Act(label="Resume", key="", of_a_manifest=True),
     "merge": Act(
         label="Merge now",
         key="",
         asks="Check and merge every open pull request that passes, here and now?",
         options=("--no-wait",),
         of_a_manifest=True,
-        fits=lambda e: True,
     ),
     "unfreeze": Act(
         label="Unfreeze",
         key="",
         asks="Let the merge queue go on? What failed is tested again.",
         of_a_manifest=True,
-        fits=lambda e: True,
     ),
 }

@@ -13,7 +13,7 @@ from rich.text import Span, Text
 from reconciler.model.values import replace
 from reconciler.render.safe import line
 from reconciler.render.status import Entry, alive, pull_request
-from reconciler.render.words import span, stamped
+from reconciler.render.words import seconds_since, span
 
 GAP = 2
 _NARROW, _WIDE = 72, 100
@@ -94,7 +94,7 @@ class Columns(Struct, frozen=True, kw_only=True):
             "attempt": ""
             if run is None or run["kind"] != "work"
             else f"{run['attempt']:>{self.widths.get('attempt', 0)}}",
-            "age": span((now - stamped(started)).total_seconds()) if started else "",
+            "age": span(seconds_since(started, now)) if started else "",
             "pull": pull_request(pull, short=True) if pull and pull["state"] == "open" else "",
         }
         empty = not (run or pull or entry["phase"] or "title" in self.widths)

@@ -46,10 +46,14 @@ def observed_generation(recorded: Mapping[str, Any]) -> int:
     return found if isinstance(found, int) else 0
 
 
-def _by_type(recorded: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def remembered(recorded: Mapping[str, Any]) -> list[Any]:
+    """The conditions that a manifest had when it was last seen, whatever they are."""
     found = recorded.get("conditions")
-    listed = found if isinstance(found, list) else []
-    return {str(each.get("type")): each for each in listed if isinstance(each, Mapping)}
+    return found if isinstance(found, list) else []
+
+
+def _by_type(recorded: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {str(each.get("type")): each for each in remembered(recorded) if isinstance(each, Mapping)}
 
 
 def _converged(epic: EpicPlan, telling: Waiting) -> Condition:
@@ -77,18 +81,8 @@ def _degraded(epic: EpicPlan, telling: Waiting) -> Condition:
 
 def amiss(epic: EpicPlan) -> list[Waiting]:
     """Everything for which a condition of the manifest says that something is wrong with it, the worst first."""
-    invalid = Waiting(Reason.MANIFEST_INVALID, epic.spec.invalid) if epic.spec.invalid else None
-    low = running_low(epic.spec.budget, epic.spend)
-    words = (
-        epic.held,
-        invalid,
-        epic.degraded,
-        lasting(epic),
-        withheld(epic.spec),
-        remarked(epic),
-        Waiting(Reason.BUDGET_LOW, f"{low}; nothing new starts once it is used up") if low else None,
-    )
-    return [word for word in words if word]
+    lasts = (lasting(epic), withheld(epic.spec), remarked(epic))
+    return [word for word in (epic.held, _invalid(epic), epic.degraded, *lasts, _low(epic)) if word]
 
 
 def remarked(epic: EpicPlan) -> Waiting | None:
@@ -103,11 +97,17 @@ def remarked(epic: EpicPlan) -> Waiting | None:
 def _budget(epic: EpicPlan, telling: Waiting) -> Iterator[Condition]:
     if epic.spec.budget == Budget():
         return
+    low = _low(epic)
+    yield _condition("BudgetLow", "True" if low else "False", low or Waiting(telling.reason, "below warnAt"))
+
+
+def _low(epic: EpicPlan) -> Waiting | None:
     low = running_low(epic.spec.budget, epic.spend)
-    message = f"{low}; nothing new starts once it is used up" if low else "below warnAt"
-    yield _condition(
-        "BudgetLow", "True" if low else "False", Waiting(Reason.BUDGET_LOW if low else telling.reason, message)
-    )
+    return Waiting(Reason.BUDGET_LOW, f"{low}; nothing new starts once it is used up") if low else None
+
+
+def _invalid(epic: EpicPlan) -> Waiting | None:
+    return Waiting(Reason.MANIFEST_INVALID, epic.spec.invalid) if epic.spec.invalid else None
 
 
 def _condition(type_: str, status: str, word: Waiting) -> Condition:
@@ -122,12 +122,8 @@ def _timed(condition: Condition, before: Mapping[str, Any], now: datetime) -> Co
 
 def _trouble(epic: EpicPlan) -> Waiting | None:
     """What is wrong with the manifest as a whole."""
-    if epic.held:
-        return epic.held
-    if epic.spec.invalid:
-        return Waiting(Reason.MANIFEST_INVALID, epic.spec.invalid)
-    if epic.degraded:
-        return epic.degraded
+    if word := epic.held or _invalid(epic) or epic.degraded:
+        return word
     if epic.unknown:
         return Waiting(Reason.UNKNOWN, "; ".join(f"{source}: {why}" for source, why in epic.unknown))
     return None

@@ -18,16 +18,16 @@ from reconciler.model.errors import ReconcileError
 from reconciler.model.names import TaskId
 from reconciler.model.observed import Observed, Run, Task, Unknown, known_or
 from reconciler.planning.actions import Action
+from reconciler.planning.actions.base import OF_MANIFEST
 from reconciler.planning.check_state import CheckState
 from reconciler.planning.epic_tasks import owners
 from reconciler.planning.forecast import Forecast
 from reconciler.planning.graph import Index, order
 from reconciler.planning.plan import EpicPlan, Plan
 from reconciler.render import asking, failing
-from reconciler.render.conditions import Condition, conditions, observed_generation
+from reconciler.render.conditions import conditions, observed_generation
 from reconciler.render.entry import GROUPS, entry, group, merged, phase, run_record, unread, waiting
-from reconciler.render.landed import as_it_landed
-from reconciler.render.reviews import Diffs
+from reconciler.render.reviews import Diffs, as_it_landed
 from reconciler.render.spend import spend
 from reconciler.render.task_views import TaskView, finished, running, subjects, view_of
 from reconciler.render.withheld import changes, withheld
@@ -155,7 +155,7 @@ def _epic_plan(epic: EpicPlan) -> Document:
         "waiting": [{"task": task, **waiting(epic.waiting[task])} for task in waiting_order(epic)],
         "unknown": [{"source": source, "message": why} for source, why in epic.unknown],
         "failing": [
-            {"task": None if subject.startswith("manifest:") else subject, **failing.shown(failure)}
+            {"task": None if subject.startswith(OF_MANIFEST) else subject, **failing.shown(failure)}
             for subject, failure in epic.failing.items()
         ],
         "protectedPaths": list(epic.spec.merge.protected_paths),
@@ -276,7 +276,6 @@ def _all_runs(subject: TaskView) -> list[Run]:
 
 
 __all__ = [
-    "Condition",
     "Document",
     "conditions",
     "describe",

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from reconciler.render.safe import block
-from reconciler.render.table import Row, Rows
+from reconciler.render.table import Row, Rows, facts
 
 Field = dict[str, Any]
 
@@ -36,27 +36,21 @@ def _heading(kind: str, document: Field) -> Iterator[RenderableType]:
     name = f"{kind}.{document['path']}" if document["path"] else kind
     required = "  required" if document["required"] and document["path"] else ""
     yield Text.assemble((name, "bold"), f"  {document['type']}" if document["path"] else "", (required, "yellow"))
-    yield Rows(rows=[Row(cells=(Text(),), note=Text(document["description"]))], yields=0)
+    yield facts([("", document["description"])])
 
 
 def _facts(document: Field) -> Iterator[RenderableType]:
     if not document["path"]:
         return
-    facts = {"allowed": document["allowed"], "default": _value(document["default"])}
+    known = {"allowed": document["allowed"], "default": _value(document["default"])}
     yield Text()
-    yield Rows(
-        rows=[Row(cells=(Text(name, "dim"),), note=Text(found)) for name, found in facts.items() if found], yields=0
-    )
+    yield facts((name, found) for name, found in known.items() if found)
     yield Text("\nExamples" if len(document["examples"]) > 1 else "\nExample", "bold")
     name = document["path"].rpartition(".")[2]
-    shown = (Text(f"{name}: {_value(example)}") for example in document["examples"])
-    yield Rows(rows=[Row(cells=(Text(),), note=example) for example in shown], yields=0)
+    yield facts(("", f"{name}: {_value(example)}") for example in document["examples"])
     if not document["fields"] and document.get("recorded"):
         yield Text("\nApplied here", "bold")
-        found = document["recorded"].items()
-        yield Rows(
-            rows=[Row(cells=(Text(name, "cyan"),), note=Text(block(_value(value)))) for name, value in found], yields=0
-        )
+        yield facts(((name, block(_value(value))) for name, value in document["recorded"].items()), "cyan")
 
 
 def _inside(document: Field, *, deep: bool) -> Iterator[RenderableType]:

@@ -11,8 +11,9 @@ from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Failure
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions import Waiting
+from reconciler.planning.actions.base import OF_MANIFEST
 from reconciler.planning.plan import EpicPlan
-from reconciler.render.words import counted, span, stamp, stamped
+from reconciler.render.words import counted, seconds_since, span, stamp, stamped
 
 WORTH_IT_S = 30.0
 LEFT = "no reconciler is running; 'reconcile watch' tries again"
@@ -41,7 +42,7 @@ def _bare(failure: Failure) -> dict[str, Any]:
 
 def words(entry: Mapping[str, Any], now: datetime, task: str = "") -> str:
     """What fails, since when, and what comes of it, as a sentence; from what `shown` gives. `task`: one to be retried."""
-    since = span((now - stamped(entry["since"])).total_seconds())
+    since = span(seconds_since(entry["since"], now))
     again = LEFT
     if entry["nextTry"] and entry["agentIsTold"]:
         again = "its agent gets it as feedback"
@@ -55,7 +56,7 @@ def words(entry: Mapping[str, Any], now: datetime, task: str = "") -> str:
 
 def next_step(subject: str, failure: Failure) -> str:
     """What a person does about what fails for a task, or for a manifest."""
-    if subject.startswith("manifest:"):
+    if subject.startswith(OF_MANIFEST):
         return f"mend what it names: it is tried again by itself; reconcile status {failure.manifest}"
     if failure.left:
         return "mend what it names; then reconcile watch"
@@ -124,32 +125,36 @@ def _recalled(manifest: str, status: Mapping[str, Any], *, left: bool) -> dict[T
     listed = status.get("failing")
     for each in listed if isinstance(listed, list) else ():
         match each:
-            case {"subject": str(subject), "action": str(action), "message": str(message), "since": str(since)}:
-                try:
-                    began = stamped(since)
-                    until = began if left else stamped(str(each.get("nextTry")))
-                    last = stamped(str(each.get("lastTry")))
-                except ValueError:
-                    continue
-                # Others is not known in every time zone.
-                if any(at.tzinfo is None or not 2000 <= at.year < 9000 for at in (began, until, last)):
-                    continue
-                tries, refused = each.get("tries"), each.get("refused")
-                failure = Failure(
-                    action=action,
-                    message=message,
-                    since=began,
-                    until=until,
-                    at=last,
-                    manifest=manifest,
-                    tries=tries if isinstance(tries, int) else 1,
-                    permanent=each.get("permanent") is True,
-                    denied=each.get("denied") is True,
-                    blocked=each.get("blocked") is True,
-                    left=left,
-                    refused=Sha(refused) if isinstance(refused, str) else None,
-                    feedback=each.get("feedback") is True,
-                    housekeeping=each.get("housekeeping") is True,
-                )
-                found[TaskId(subject)].append(failure)
+            case {"subject": str(subject), "action": str(), "message": str(), "since": str()}:
+                if failure := _failure(manifest, each, left=left):
+                    found[TaskId(subject)].append(failure)
     return {subject: joined for subject, failures in found.items() if (joined := Failure.joined(failures))}
+
+
+def _failure(manifest: str, plain: Mapping[str, Any], *, left: bool) -> Failure | None:
+    try:
+        began = stamped(plain["since"])
+        until = began if left else stamped(str(plain.get("nextTry")))
+        last = stamped(str(plain.get("lastTry")))
+    except ValueError:
+        return None
+    # Others is not known in every time zone.
+    if any(at.tzinfo is None or not 2000 <= at.year < 9000 for at in (began, until, last)):
+        return None
+    tries, refused = plain.get("tries"), plain.get("refused")
+    return Failure(
+        action=plain["action"],
+        message=plain["message"],
+        since=began,
+        until=until,
+        at=last,
+        manifest=manifest,
+        tries=tries if isinstance(tries, int) else 1,
+        permanent=plain.get("permanent") is True,
+        denied=plain.get("denied") is True,
+        blocked=plain.get("blocked") is True,
+        left=left,
+        refused=Sha(refused) if isinstance(refused, str) else None,
+        feedback=plain.get("feedback") is True,
+        housekeeping=plain.get("housekeeping") is True,
+    )

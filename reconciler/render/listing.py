@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from reconciler.model.observed import RunState
+from reconciler.model.observed.runs import ALIVE
 from reconciler.planning.machine_room import words
 from reconciler.render.pulls import tested
 from reconciler.render.safe import line
@@ -25,7 +25,6 @@ Document = dict[str, Any]
 
 SHA_MAX = 12
 NOTE_MIN = 12
-_ALIVE = (RunState.STARTING, RunState.RUNNING, RunState.ENDING)
 PATH_MIN = 40  # the path of a file is not to be broken for the sake of one row
 
 
@@ -108,7 +107,7 @@ def _run(row: Document, now: datetime, *, elsewhere: bool) -> Sequence[str]:
         *([row.get("where", "")] if elsewhere else ()),
         str(row["pid"] or ""),
         f"{span((now - started).total_seconds())} ago" if started else "never",
-        span(((ended or now) - started).total_seconds()) if started and (ended or row["state"] in _ALIVE) else "",
+        span(((ended or now) - started).total_seconds()) if started and (ended or row["state"] in ALIVE) else "",
         _cost(row["report"]),
         ending(row["exit"], row["report"]) or line(row.get("said") or ""),
     )

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from reconciler import __version__
+from reconciler.model.observed.runs import ALIVE
 from reconciler.render.entry import GROUPS
 from reconciler.render.status import section_of
 
@@ -94,7 +95,7 @@ def _of_epic(epic: Document) -> Iterator[tuple[Family, Mapping[str, str], float]
     yield ATTENTION, {}, sum(section_of(task) == "person" for task in epic["tasks"])
     waiting = Counter(task["waiting"]["reason"] for task in epic["tasks"] if task["waiting"])
     yield from ((WAITING, {"reason": reason}, n) for reason, n in sorted(waiting.items()))
-    alive = [task["run"]["kind"] for task in epic["tasks"] if task["run"] and task["run"]["state"] in _ALIVE]
+    alive = [task["run"]["kind"] for task in epic["tasks"] if task["run"] and task["run"]["state"] in ALIVE]
     yield from ((RUNS, {"kind": kind}, alive.count(kind)) for kind in ("work", "review", "check"))
     for each in epic["conditions"]:
         for status in ("True", "False", "Unknown"):
@@ -102,9 +103,6 @@ def _of_epic(epic: Document) -> Iterator[tuple[Family, Mapping[str, str], float]
     yield FAILING, {}, sum(bool(task["failing"]) for task in epic["tasks"])
     spent = epic["spend"]
     yield from ((SPENT, {}, spent["usd"]), (TOKENS, {}, spent["tokens"]), (UNTOLD, {}, spent["untold"]))
-
-
-_ALIVE = ("starting", "running", "ending")
 
 
 def _family(family: Family, samples: Iterable[_Sample]) -> str:

@@ -18,7 +18,7 @@ from reconciler.render.document import waiting_order
 from reconciler.render.failing import lasting
 from reconciler.render.safe import line
 from reconciler.render.status import NOTHING_RECORDED, withheld_rows
-from reconciler.render.table import Row, Rows
+from reconciler.render.table import Row, Rows, facts
 from reconciler.render.withheld import changes
 from reconciler.render.words import counted, span
 
@@ -107,15 +107,15 @@ def _epic(epic: EpicPlan, then: Forecast | None, housekeeping: bool) -> Iterator
     rows = [*map(_action, shown), *waiting, *silent]
     if rows:
         yield Rows(rows=rows, yields=1, note_least=36)
-    facts = []
+    known = []
     if then and then.create:
         starts = counted(then.start, "agent starts", "agents start")
         blocked = counted(then.blocked, "task is blocked", "tasks are blocked")
-        facts.append(("then", f"{starts}, {blocked}" if then.blocked else starts))
+        known.append(("then", f"{starts}, {blocked}" if then.blocked else starts))
     if (paths := epic.spec.merge.protected_paths) and not epic.held:
-        facts.append(("protected", ", ".join(map(line, paths))))
-    if facts:
-        yield Rows(rows=[Row(cells=(Text(name, "dim"),), note=Text(fact, "dim")) for name, fact in facts], yields=0)
+        known.append(("protected", ", ".join(map(line, paths))))
+    if known:
+        yield facts((name, Text(fact, "dim")) for name, fact in known)
     yield Text()
 
 

@@ -14,7 +14,7 @@ from reconciler.model.observed import PullRequest, PullState, Run
 from reconciler.model.verdicts import ReviewWord
 from reconciler.render import reviews
 from reconciler.render.safe import block, line
-from reconciler.render.table import Row, Rows
+from reconciler.render.table import Row, Rows, facts
 from reconciler.render.task_views import ended_checks, tested_with
 from reconciler.render.words import counted, stamp, wall
 
@@ -75,9 +75,8 @@ def row(
 def show(document: Document) -> RenderableType:
     """Everything about one pull request."""
     heading = Text.assemble((f"#{document['number']}", "bold"), f"  {line(document['title'])}")
-    facts = [(name, value) for name, value in _facts(document) if value]
-    rows = [Row(cells=(Text(name, "dim"),), note=Text(value)) for name, value in facts]
-    return Group(heading, Rows(rows=rows, yields=0), *reviews.rows(document), *_commits(document), *_files(document))
+    known = facts((name, value) for name, value in _facts(document) if value)
+    return Group(heading, known, *reviews.rows(document), *_commits(document), *_files(document))
 
 
 def coloured(patch: str) -> Iterator[str]:

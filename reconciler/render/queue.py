@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any
 
 from rich.console import RenderableType
 
-from reconciler.model.observed import Observed, Run, Unknown
+from reconciler.model.observed import Observed, Unknown
 from reconciler.planning.plan import Plan
 from reconciler.planning.queue_places import LineState, QueuePlace
 from reconciler.render.listing import columns
@@ -72,17 +73,10 @@ def _typical_s(observed: Observed) -> float | None:
     """How long a check takes that passes: half of the newest took longer. None before one has passed."""
     if isinstance(observed.checks, Unknown):
         return None
-    well = [run for runs in observed.checks.values() for run in runs if run.exit and run.exit.well and run.started_at]
-    newest = sorted(well, key=_ended)[-NEWEST:]
+    runs = (run for runs in observed.checks.values() for run in runs)
+    known = ((run.started_at, run.exit.at) for run in runs if run.exit and run.exit.well and run.started_at)
+    newest = sorted(known, key=itemgetter(1))[-NEWEST:]
     if not newest:
         return None
-    found: float = late("statistics").median(_took_s(run) for run in newest)
+    found: float = late("statistics").median(max((ended - began).total_seconds(), 0.0) for began, ended in newest)
     return found
-
-
-def _ended(run: Run) -> float:
-    return run.exit.at.timestamp() if run.exit else 0.0
-
-
-def _took_s(run: Run) -> float:
-    return max((run.exit.at - run.started_at).total_seconds(), 0.0) if run.exit and run.started_at else 0.0

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from reconciler.model.reasons import Awaits, Reason
-from reconciler.render.table import Row, Rows
+from reconciler.render.table import Rows, facts
 
 DOCS = Path(__file__).parents[2] / "docs" / "reasons.md"
 _HEAD = """\
@@ -39,11 +39,7 @@ def table() -> RenderableType:
 
 def one(row: dict[str, Any]) -> RenderableType:
     """One reason."""
-    facts = [(name, row[name]) for name in ("meaning", "awaits", "scope")]
-    return Group(
-        Text(row["reason"], "bold"),
-        Rows(rows=[Row(cells=(Text(name, "dim"),), note=Text(value)) for name, value in facts], yields=0),
-    )
+    return Group(Text(row["reason"], "bold"), facts((name, row[name]) for name in ("meaning", "awaits", "scope")))
 
 
 def markdown() -> str:
@@ -58,8 +54,7 @@ def _title(awaits: Awaits) -> str:
 
 
 def _rows(awaits: Awaits) -> Rows:
-    found = [each for each in Reason if each.awaits is awaits]
-    return Rows(rows=[Row(cells=(Text(str(each), "cyan"),), note=Text(each.row.meaning)) for each in found], yields=0)
+    return facts(((str(each), each.row.meaning) for each in Reason if each.awaits is awaits), "cyan")
 
 
 if __name__ == "__main__":

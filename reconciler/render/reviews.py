@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +40,21 @@ def listed(
     people = [(each.at, _by_person(each, record, seen)) for each in record.reviews]
     agents = [(_over_at(run), _by_agent(run, diffs.get(run.id), offer)) for run in of_pull(record, runs)]
     return [review for _, review in sorted((*people, *agents), key=lambda each: each[0])]
+
+
+def as_it_landed(pull: Mapping[str, Any], task: str, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A pull request's document, with its risk and whose yes it had when it was merged, for as long as that event is kept.
+
+    `events`: those of its task, oldest first.
+    """
+    if pull["state"] != "merged":
+        return dict(pull)
+    judged = [(event.get("evidence") or {}).get("judged") or {} for event in events if "error" not in event]
+    kept = [found for each in judged if (found := each.get(task)) and found["head"] == pull["head"]]
+    if not kept:
+        return dict(pull)
+    review = "approved" if kept[-1]["approvedBy"] else pull["review"]
+    return {**pull, "risk": kept[-1]["risk"], "approvedBy": kept[-1]["approvedBy"], "review": review}
 
 
 def of_pull(record: PullRecord, runs: Sequence[Run]) -> list[Run]:

@@ -14,12 +14,13 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from reconciler.model.observed.runs import ALIVE
 from reconciler.model.reasons import Awaits, Reason, Scope
 from reconciler.planning.actions import BlockTask, OpenPullRequest
 from reconciler.render import failing, spend
 from reconciler.render.safe import line
-from reconciler.render.table import Row, Rows
-from reconciler.render.words import run_name, span, stamped
+from reconciler.render.table import Row, Rows, facts
+from reconciler.render.words import run_name, seconds_since, span, stamped
 
 Entry = dict[str, Any]
 
@@ -71,7 +72,7 @@ def why(entry: Entry, now: datetime, *, in_a_word: bool = True) -> Text:
     shown = Text(line(word["message"]))
     if still := quiet(entry, now):
         shown.append(f"; quiet for {still}", "yellow")
-    if "since" in word and (age_s := (now - stamped(word["since"])).total_seconds()) >= OLD_S:
+    if "since" in word and (age_s := seconds_since(word["since"], now)) >= OLD_S:
         shown.append(f" (for {span(age_s)})")
     if "until" in word:
         shown.append(f" (in {span((stamped(word['until']) - now).total_seconds())})")
@@ -101,7 +102,7 @@ def pull_request(pull: dict[str, Any], *, short: bool = False) -> str:
 
 def alive(entry: Entry) -> bool:
     """True when a run of the task is alive."""
-    return entry["run"] is not None and entry["run"]["state"] in ("starting", "running", "ending")
+    return entry["run"] is not None and entry["run"]["state"] in ALIVE
 
 
 def bar(counts: dict[str, int], cells: int) -> Text:
@@ -170,7 +171,7 @@ def quiet(entry: Entry, now: datetime) -> str:
     """How long its agent has shown no progress, where that is worth a look."""
     if not alive(entry) or not entry["run"]["lastProgressAt"]:
         return ""
-    seconds = (now - stamped(entry["run"]["lastProgressAt"])).total_seconds()
+    seconds = seconds_since(entry["run"]["lastProgressAt"], now)
     return span(seconds) if seconds >= QUIET_S else ""
 
 
@@ -178,7 +179,7 @@ def _epic(epic: dict[str, Any], now: datetime) -> Iterator[RenderableType]:
     yield _heading(epic)
     yield _conditions(epic["conditions"], now)
     if green := base_words(epic["base"]):
-        yield Rows(rows=[Row(cells=(Text("base", "dim"),), note=Text(line(green)))], yields=0)
+        yield facts([("base", line(green))])
     yield from withheld_rows(epic["withheld"])
     above = frozenset(condition["message"] for condition in telling(epic["conditions"]))
     for name, tasks in _sections(epic["tasks"]).items():
@@ -225,7 +226,7 @@ def base_words(base: dict[str, Any] | None) -> str:
 def withheld_rows(changes: Sequence[str]) -> Iterator[Rows]:
     """What a manifest's file asks for and nobody applied, whole: it is to be read before it is taken."""
     if changes:
-        yield Rows(rows=[Row(cells=(Text("withheld", "yellow"),), note=Text(each)) for each in changes], yields=0)
+        yield facts((("withheld", each) for each in changes), "yellow")
 
 
 def _conditions(found: Sequence[dict[str, str]], now: datetime) -> Rows:
@@ -237,7 +238,7 @@ def _condition(condition: dict[str, str], now: datetime) -> Row:
     if condition["status"] != "True":
         name = reason  # not converged: only why is news
     message = name if reason == name else f"{name} ({reason})"
-    age_s = (now - stamped(condition["lastTransitionTime"])).total_seconds()
+    age_s = seconds_since(condition["lastTransitionTime"], now)
     since = f" (for {span(age_s)})" if name == "Degraded" and age_s >= OLD_S else ""
     return Row(cells=(Text(message, _COLOURS.get(name, "yellow")),), note=Text(line(condition["message"]) + since))
 
@@ -276,6 +277,6 @@ def _cells(entry: Entry, now: datetime) -> tuple[str, ...]:
         line(entry["title"] or "", TITLE_MAX),
         entry["phase"] or "",
         run_name(run) if run else "",
-        span((now - stamped(started)).total_seconds()) if started else "",
+        span(seconds_since(started, now)) if started else "",
         pull_request(pull) if pull and pull["state"] == "open" else "",
     )

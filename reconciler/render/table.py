@@ -6,7 +6,7 @@ sentence, and below it on a narrow terminal; `rich.table` knows no row that goes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -70,6 +70,12 @@ class Rows(Struct, frozen=True, kw_only=True):
         beside = left - min(widths[self.yields], YIELDS_MIN) >= note
         widths[self.yields] = min(widths[self.yields], max(left - note if beside else left, YIELDS_MIN // 2))
         return widths, beside
+
+
+def facts(pairs: Iterable[tuple[str, str | Text]], style: str = "dim") -> Rows:
+    """What is known of one thing: a name, and what it is, in each row."""
+    rows = [Row(cells=(Text(name, style),), note=Text(fact) if isinstance(fact, str) else fact) for name, fact in pairs]
+    return Rows(rows=rows, yields=0)
 
 
 def _wrapped(note: Text, console: Console, width: int) -> list[Text]:

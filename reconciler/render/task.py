@@ -17,7 +17,7 @@ from reconciler.render.reviews import VERDICTS, because
 from reconciler.render.safe import block, line
 from reconciler.render.spend import words
 from reconciler.render.status import pull_request, step, why
-from reconciler.render.table import Row, Rows
+from reconciler.render.table import Row, Rows, facts
 from reconciler.render.words import counted, span, stamped, wall
 
 EVENTS_MAX = 30
@@ -29,9 +29,8 @@ def describe(document: dict[str, Any]) -> RenderableType:
     """Everything about a task, the newest events last."""
     now = stamped(document["at"])
     heading = Text.assemble((line(document["id"]), "bold"), f"  {line(document['title'] or '')}")
-    facts = [(name, value) for name, value in _facts(document, now) if value]
-    rows = [Row(cells=(Text(name, "dim"),), note=value) for name, value in facts]
-    return Group(heading, Rows(rows=rows, yields=0), *_texts(document), *_runs(document, now), *_events(document))
+    known = facts((name, value) for name, value in _facts(document, now) if value)
+    return Group(heading, known, *_texts(document), *_runs(document, now), *_events(document))
 
 
 def describe_epic(document: dict[str, Any]) -> RenderableType:
@@ -85,7 +84,7 @@ def _texts(document: dict[str, Any]) -> Iterator[RenderableType]:
     for name in ("description", "acceptance", "notes"):
         if text := split_key(document[name])[0].strip():
             yield Text(f"\n{name.capitalize()}", "bold")
-            yield Rows(rows=[Row(cells=(Text(),), note=Text(block(text)))], yields=0)
+            yield facts([("", block(text))])
 
 
 def _runs(document: dict[str, Any], now: datetime) -> Iterator[RenderableType]:

@@ -119,9 +119,6 @@ def console(*, stdout: bool = True, no_color: bool = False) -> Console:
     return made
 
 
-# --- plans -------------------------------------------------------------------------------------------------
-
-
 def _failure(failed: ReconcileError) -> str:
     message = line(str(failed))
     hint = f"  (hint: {line(failed.hint)})" if failed.hint else ""

@@ -25,6 +25,11 @@ def stamped(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def seconds_since(text: str, now: datetime) -> float:
+    """How long ago the time is that `stamp` wrote as `text`."""
+    return (now - stamped(text)).total_seconds()
+
+
 def wall(text: str) -> str:
     """A time of a JSON document by the reader's own clock; what is none as it stands.
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from reconciler.render.safe import line
 from reconciler.render.status import Entry, alive, pull_request, why
-from reconciler.render.words import run_name, span, stamped
+from reconciler.render.words import run_name, seconds_since, span
 
 STYLES = {
     "needs": "bold red",
@@ -34,7 +34,7 @@ def card(column: str, manifest: str, entry: Entry, now: datetime) -> Text:
     if not manifest:
         facts.append("no manifest")
     if run and alive(entry) and run["startedAt"]:
-        facts.append(f"{run_name(run)} {span((now - stamped(run['startedAt'])).total_seconds())}")
+        facts.append(f"{run_name(run)} {span(seconds_since(run['startedAt'], now))}")
     if pull and pull["state"] == "open":
         facts.append(pull_request(pull, short=True))
     found.append(f"\n  {' · '.join(facts)}", "dim")

@@ -11,7 +11,7 @@ from reconciler.cli.look import LatestLook
 from reconciler.render import safe
 from reconciler.render.acts import ACTS, of_task
 from reconciler.render.status import Entry
-from reconciler.render.words import span, stamped
+from reconciler.render.words import seconds_since, span
 
 KEYS = {
     "Enter": "describe the task: state, text, runs, history",
@@ -49,7 +49,7 @@ def heading(
         return found.append(f"  {safe.line(trouble)}", "red")
     if look is None:
         return found.append("  looking…", "dim")
-    age_s = (now - stamped(look.at)).total_seconds()
+    age_s = seconds_since(look.at, now)
     acts = "a watch acts" if look.by else "a watch is amid its first look" if look.amid else "no watch acts"
     return found.append(f"  as of {span(age_s)} ago, {acts}", "dim")
 

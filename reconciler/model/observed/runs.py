@@ -82,7 +82,8 @@ class LastWords(Struct, frozen=True, kw_only=True):
     printed: str = ""
 
 
-_ENDED, _ALIVE = RunState.ENDED, (RunState.STARTING, RunState.RUNNING, RunState.ENDING)
+ALIVE = (RunState.STARTING, RunState.RUNNING, RunState.ENDING)
+_ENDED = RunState.ENDED
 
 
 class Run(Struct, frozen=True, kw_only=True, gc=False):
@@ -128,7 +129,7 @@ class Run(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def alive(self) -> bool:
         """True while anything of it may still change the worktree: counts against slots, holds back everything."""
-        return self.state is not _ENDED and self.state in _ALIVE  # asked of thousands that have ended
+        return self.state is not _ENDED and self.state in ALIVE  # asked of thousands that have ended
 
     @property
     def node(self) -> str:

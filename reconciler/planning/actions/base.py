@@ -13,6 +13,8 @@ from reconciler.model.names import TaskId
 from reconciler.model.ports import AppliedTask, Change, Ports
 from reconciler.model.reasons import Awaits, Reason
 
+OF_MANIFEST = "manifest:"  # so begins whom an action is put down to that is about no task
+
 
 class Waiting(Struct, frozen=True, gc=False):
     """Why nothing is done for a task now. `reason` is for programs, `message` for people; `until`: worth a look then.
@@ -51,7 +53,7 @@ class Action(Struct, frozen=True, kw_only=True):
     @property
     def subject_id(self) -> TaskId:
         """Whom it is put down to when it goes wrong: its task, else itself."""
-        return self.task or TaskId(f"manifest:{self.manifest}/{type(self).__name__}")
+        return self.task or TaskId(f"{OF_MANIFEST}{self.manifest}/{type(self).__name__}")
 
     @property
     def housekeeping(self) -> bool:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import htpy as h
 
 from reconciler.model.observed import StopWhy
+from reconciler.model.observed.runs import ALIVE
 from reconciler.model.report import Fault
 from reconciler.render import acts, safe
 from reconciler.render.details import Details
@@ -96,7 +97,7 @@ def name_of(run: Mapping[str, Any]) -> str:
 def ending(run: Mapping[str, Any]) -> tuple[str, str]:
     """How a run ended, in a word, and whether that is well; "" where it is neither, as somebody wanted it so."""
     record, report = run["exit"], run["report"]
-    if run["state"] in ("starting", "running", "ending"):
+    if run["state"] in ALIVE:
         return run["state"], "busy"
     if record is None:
         return run["state"], "bad"

@@ -12,7 +12,7 @@ from reconciler.render import safe
 from reconciler.render.page import task
 from reconciler.render.page.layout import Block, View, html
 from reconciler.render.page.pieces import path_of, task_link, to
-from reconciler.render.words import counted, span, stamp, stamped
+from reconciler.render.words import counted, span, stamped
 
 SPANS = {"0.25": "15 minutes", "1": "1 hour", "6": "6 hours", "12": "12 hours", "24": "a day", "72": "3 days"}
 ROWS_MAX = 200
@@ -124,6 +124,3 @@ def _kind(run: Mapping[str, Any]) -> str:
         return kind
     base = "work" if run["attempt"] else str(run["id"]).partition("/")[0]
     return f"{base} {kind}".rstrip()
-
-
-__all__ = ["stamp", "view"]
