@@ -59,9 +59,8 @@ def _folder(keep: bool) -> Iterator[Path]:
     except ReconcileError:
         raise
     except BaseException:
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-        )  # pressed again: soon over
+        # Pressed again: it is soon over.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
         for _ in range(40):  # a git that was just running there may still be writing
             shutil.rmtree(folder, ignore_errors=True)
             if not folder.exists():

@@ -32,6 +32,10 @@ class Wanted(Struct, frozen=True, kw_only=True):
             self.after is None or happened_at(event) >= self.after
         )
 
+    def newest(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The newest of them, as many as are wanted."""
+        return found if self.most is None else found[len(found) - min(self.most, len(found)) :]
+
 
 def followed(site: Site, out: Output, wanted: Wanted) -> int:
     """Print what there is, and then each event as it happens. Ends by a signal only."""
@@ -41,7 +45,7 @@ def followed(site: Site, out: Output, wanted: Wanted) -> int:
         gap, found = follower.next()
         fitting = [event for event in found if wanted.fits(event)]
         if first and wanted.most is not None:
-            gap, fitting = None, fitting[len(fitting) - min(wanted.most, len(fitting)) :]
+            gap, fitting = None, wanted.newest(fitting)
         if gap and (wanted.after is None or happened_at({"at": gap.last}) >= wanted.after):
             _say_missing(gap, out)
         for event in fitting:

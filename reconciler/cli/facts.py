@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from reconciler.cli.logs import LogReader
-from reconciler.cli.reviewed import read_by
+from reconciler.cli.rows import read_by
 from reconciler.cli.tails import Tails
 from reconciler.git import refs
 from reconciler.loop.asking import ask
@@ -81,8 +81,7 @@ class LocalFacts(Struct, kw_only=True):
         id = TaskId(task)
         runs = [run for run in self.runs() if run.task == id]
         chosen = next((run for run in runs if str(run.id) == wanted), None)
-        newest = [run for run in runs if run.id.kind is RunKind.WORK] or runs
-        run = chosen or (newest[-1] if newest else None)
+        run = chosen or _newest(runs)
         found = self._task(id)
         return Details(
             text=_texts(found) if isinstance(found, Task) else {},
@@ -119,9 +118,8 @@ class LocalFacts(Struct, kw_only=True):
 
     def last_run(self, task: str) -> str | None:
         """The run whose log says most of a task: its newest work run, else the newest of any kind."""
-        mine = [run for run in self.runs() if run.task == task]
-        newest = [run for run in mine if run.id.kind is RunKind.WORK] or mine
-        return str(newest[-1].id) if newest else None
+        newest = _newest([run for run in self.runs() if run.task == task])
+        return str(newest.id) if newest else None
 
     def tails(self, tasks: Mapping[str, str]) -> dict[str, str]:
         """What the agents of tasks printed last; by the elements that show it."""
@@ -177,6 +175,12 @@ class LocalFacts(Struct, kw_only=True):
             return changes.patch(changes.span(tip, head), whole=False).decode("utf-8", "replace")
         except ReconcileError as error:
             return f"it can't be read: {error}"
+
+
+def _newest(runs: Sequence[Run]) -> Run | None:
+    """Of the runs of a task the newest of its agent, else the newest of any kind."""
+    fitting = [run for run in runs if run.id.kind is RunKind.WORK] or runs
+    return fitting[-1] if fitting else None
 
 
 def _texts(task: Task) -> dict[str, str]:

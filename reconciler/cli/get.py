@@ -11,7 +11,7 @@ from functools import partial
 import click
 
 from reconciler.cli.apply import Duration
-from reconciler.cli.events import LONG_AGO, Wanted, followed, happened_at, missing
+from reconciler.cli.events import Wanted, followed, missing
 from reconciler.cli.output import Output, common, here, looking
 from reconciler.cli.pr import listed, meant
 from reconciler.cli.prune import venues
@@ -26,6 +26,7 @@ from reconciler.model.desired import Desired, EpicSpec
 from reconciler.model.errors import UsageError
 from reconciler.model.names import RunKind, Sha, TaskId, branch_of, usable
 from reconciler.model.observed import Run, Unknown, Worktree
+from reconciler.model.values import replace
 from reconciler.render import document, listing
 from reconciler.render import queue as queue_rows
 from reconciler.render.entry import run_record
@@ -153,17 +154,15 @@ def events(task: str | None, of: str | None, since: float | None, most: int | No
     named = task or of
     site = here()
     id = task_named(site, named, out.chat) if named else None
+    wanted = Wanted(after=None if since is None else loop.now() - timedelta(seconds=since), most=most)
     if follow:
-        after = None if since is None else loop.now() - timedelta(seconds=since)
-        return followed(site, out, Wanted(task=id, after=after, most=most))
+        return followed(site, out, replace(wanted, task=id))
     seen = ask(partial(site.journal.events, id))
     if since is None and most is None and (gone := site.journal.history.dropped()):
         out.chat(missing(gone))
     silent = {"history": seen.why} if isinstance(seen, Unknown) else {}
-    after = LONG_AGO if since is None else loop.now() - timedelta(seconds=since)
-    rows = [] if isinstance(seen, Unknown) else [each for each in seen if since is None or happened_at(each) >= after]
-    newest = rows if most is None else rows[len(rows) - min(most, len(rows)) :]
-    return Listing(what="events", rows=newest, table=listing.events, silent=silent).answer(out)
+    rows = [] if isinstance(seen, Unknown) else wanted.newest([each for each in seen if wanted.fits(each)])
+    return Listing(what="events", rows=rows, table=listing.events, silent=silent).answer(out)
 
 
 @get_command.command("manifests")

@@ -110,7 +110,7 @@ def stop_command(task: str | None, everything: bool, give_up: bool, out: Output)
         message = f"{named}  nothing ran; it is not started until 'reconcile retry {named}'"
     held = [act("StopAgent", named, "not started until 'reconcile retry'")] if named and named not in unlabelled else []
     out.noted(site, done or held)
-    out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
+    out.answer_acts(done, message)
     _say(unreached, out)
     for each, error in unlabelled.items():
         out.chat(f"{each}: stopped, but it may be started again: {error}")
@@ -134,7 +134,7 @@ def _give_up(site: Site, task: TaskId | None, out: Output) -> int:
         f"{task}  given up; on {runs[0].where} it may live and cost until it hears of that or its lease is over. "
         f"It can't write any more: {left}"
     )
-    out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
+    out.answer_acts(done, message)
     return 0
 
 

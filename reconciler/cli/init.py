@@ -128,8 +128,7 @@ def _work(site: Site, out: Output) -> str:
 
 
 def _answer(out: Output, done: list[str], text: str) -> int:
-    actions = [act("WriteManifest", None, line) for line in done]
-    out.answer({"actions": actions, "waiting": [], "unknown": []}, lambda: text)
+    out.answer_acts([act("WriteManifest", None, line) for line in done], text)
     return 0
 
 

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from reconciler.cli.defaults import Asked, for_show
+from reconciler.cli.rows import unmanaged
 from reconciler.loop.loop import RESTS, Loop, Tick
-from reconciler.model.errors import ReconcileError
 from reconciler.model.observed import Base, Observed, Unknown
 from reconciler.model.values import replace
 from reconciler.planning import base_checks
 from reconciler.planning.plan import EpicPlan, Plan
-from reconciler.planning.unmanaged import unmanaged
 from reconciler.render import document, queue
 from reconciler.render.text import orphan
 from reconciler.render.words import stamp
@@ -188,7 +186,8 @@ class LookPublisher(Struct, kw_only=True, dict=True):
 def parts(site: Site, tick: Tick) -> dict[str, Any]:
     """A look as it is published: for every manifest what `status` and `diff` say of it, and what both say beside them."""
     decided, seen = tick.plan, tick.observed
-    stands = document.status(decided, seen, site.statuses(), _begun(site, tick))
+    # Of damaged settings `status` says why.
+    stands = document.status(decided, seen, site.statuses(), unmanaged(site, tick))
     planned = document.plan(decided)
     found = {
         epic.name: {"status": status, "plan": plan, **_more(epic)}
@@ -221,17 +220,6 @@ def spending(forge: GitHubForge) -> dict[str, Any]:
 def _look(number: int, at: str, by: str | None, found: Mapping[str, Any]) -> LatestLook:
     manifests = {name: part for name, part in found.items() if name != REST}
     return LatestLook(number=number, at=at, by=by, manifests=manifests, rest=found[REST])
-
-
-def _begun(site: Site, tick: Tick) -> EpicPlan | None:
-    """The tasks of no manifest for which something was begun; None where there are none, or their settings are damaged."""
-    if not tick.plan.begun:
-        return None
-    try:
-        spec = for_show(site, Asked(environ=site.environ), tuple(epic.spec for epic in tick.plan.epics))
-    except ReconcileError:
-        return None  # `status` says why
-    return unmanaged(spec, tick.observed, tick.plan.begun)
 
 
 def _more(epic: EpicPlan) -> dict[str, Any]:

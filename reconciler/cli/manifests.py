@@ -58,7 +58,7 @@ def delete_command(name: str | None, sources: tuple[str, ...], out: Output) -> i
         act("DeleteManifest", None, f"deleted manifest {each} (tasks, branches and agents are kept)") for each in names
     ]
     out.noted(site, done)
-    out.answer({"actions": done, "waiting": [], "unknown": []}, lambda: "\n".join(str(d["message"]) for d in done))
+    out.answer_acts(done, "\n".join(each["message"] for each in done))
     return 0
 
 

@@ -75,7 +75,7 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
 def _merged(session: LoopSession, ended: Ended) -> int:
     """Conclude with what is still open, and why."""
     out, tick = session.out, ended.tick
-    left = [job for epic in tick.plan.epics for job in epic.jobs if job.open_pull and not job.owned_by]
+    left = merge_word.offered(tick.plan.epics)
     uncovered = _offered(tick, tick.plan.begun)
     out.answer(session.answer(tick), lambda: text.unmerged(len(left) + len(uncovered)))
     _say_why(out, tick.plan, left)
@@ -121,8 +121,7 @@ def _say_uncovered(out: Output, pulls: Iterable[PullRequest]) -> None:
 
 
 def _left_to_people(decided: Plan) -> list[Job]:
-    epics = (epic for epic in decided.epics if epic.spec.merge.mode is MergeMode.MANUAL)
-    return [job for epic in epics for job in epic.jobs if job.open_pull and not job.owned_by]
+    return merge_word.offered(epic for epic in decided.epics if epic.spec.merge.mode is MergeMode.MANUAL)
 
 
 def _say_why(out: Output, decided: Plan, left: list[Job]) -> None:

@@ -15,7 +15,7 @@ from reconciler.model.observed import Unknown
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions.enqueue import taken_out_by_a_person
 from reconciler.planning.job import Job
-from reconciler.planning.plan import Plan
+from reconciler.planning.plan import EpicPlan, Plan
 
 Heads = Mapping[TaskId, Sha]
 """The heads that a person wants merged now."""
@@ -39,8 +39,12 @@ def put_back(session: LoopSession) -> None:
 
 def taken_out(decided: Plan) -> list[Job]:
     """What is in no queue of its forge because a person took it out."""
-    jobs = (job for epic in decided.epics for job in epic.jobs)
-    return [job for job in jobs if job.open_pull and not job.owned_by and taken_out_by_a_person(job.open_pull)]
+    return [job for job in offered(decided.epics) if job.open_pull and taken_out_by_a_person(job.open_pull)]
+
+
+def offered(epics: Iterable[EpicPlan]) -> list[Job]:
+    """What is open of the tasks of these manifests."""
+    return [job for epic in epics for job in epic.jobs if job.open_pull and not job.owned_by]
 
 
 def _order_merges(session: LoopSession, jobs: Iterable[Job]) -> dict[TaskId, Sha]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,8 +53,12 @@ class Output(Struct, frozen=True, kw_only=True):
         """Print the one thing that a command did at a person's word, and add it to the history; the exit code."""
         done = [act(action, task, message)]
         self.noted(site, done)
-        self.answer({"actions": done, "waiting": [], "unknown": []}, lambda: f"{task}  {message}" if task else message)
+        self.answer_acts(done, f"{task}  {message}" if task else message)
         return 0
+
+    def answer_acts(self, done: Sequence[dict[str, Any]], message: str) -> None:
+        """Print what a command did at a person's word, in the form of a plan."""
+        self.answer({"actions": done, "waiting": [], "unknown": []}, lambda: message)
 
     def noted(self, site: Site, done: Iterable[dict[str, Any]]) -> None:
         """Add to the history what was done at a person's word; where that can't be written, it is done all the same."""

@@ -14,8 +14,7 @@ from rich.text import Text
 from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.output import Output, common, here, looking
-from reconciler.cli.reviewed import read_by
-from reconciler.cli.rows import Listing, entries, said_silent, silence
+from reconciler.cli.rows import Listing, entries, read_by, said_silent, silence
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import pull_number, task_known
 from reconciler.loop.asking import ask

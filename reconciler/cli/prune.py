@@ -62,17 +62,12 @@ def prune_command(task: str | None, everything: bool, dry_run: bool, out: Output
     done = [_removed(site, removal, dry_run) for removal in found]
     done += _branches(site, tick, dry_run)
     lines = "\n".join(f"{each['task']}  {each['message']}" for each in done) or "nothing to remove"
+    acts = [each for each in done if "action" in each]
+    kept = [each for each in done if "action" not in each]
     if not dry_run:
-        out.noted(site, [each for each in done if "action" in each])
-    out.answer(
-        {
-            "actions": [each for each in done if "action" in each],
-            "waiting": [each for each in done if "action" not in each],
-            "unknown": [],
-        },
-        lambda: lines,
-    )
-    return 1 if any("action" not in each for each in done) and named else 0
+        out.noted(site, acts)
+    out.answer({"actions": acts, "waiting": kept, "unknown": []}, lambda: lines)
+    return 1 if kept and named else 0
 
 
 @click.command("restore")

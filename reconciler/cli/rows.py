@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct, field
 from rich.console import RenderableType
 
-from reconciler import wiring
 from reconciler.cli import EXIT_NEEDS_PERSON
 from reconciler.cli.defaults import Asked, for_show
 from reconciler.cli.output import Output
+from reconciler.loop.asking import ask
 from reconciler.loop.loop import Tick
 from reconciler.manifest.findings import did_you_mean
 from reconciler.model.errors import ReconcileError, UsageError
+from reconciler.model.observed import Run, Unknown
 from reconciler.model.reasons import Reason
 from reconciler.model.values import replace
 from reconciler.planning.plan import EpicPlan
 from reconciler.planning.unmanaged import unmanaged as begun
 from reconciler.render import document
+from reconciler.render.reviews import Diffs
 from reconciler.wiring import Site
 
 Row = dict[str, Any]
@@ -78,17 +81,29 @@ def entries(tick: Tick, unmanaged: EpicPlan | None = None) -> dict[str, Row]:
     return found
 
 
-def unmanaged(site: Site, tick: Tick, out: Output) -> EpicPlan | None:
-    """The tasks of no manifest for which something was begun; None where there are none."""
+def unmanaged(site: Site, tick: Tick, out: Output | None = None) -> EpicPlan | None:
+    """The tasks of no manifest for which something was begun; None where there are none, or where their settings are damaged,
+    which `out` is told."""
     if not tick.plan.begun:
         return None
     recorded = tuple(epic.spec for epic in tick.plan.epics)
     try:
-        spec = for_show(site, Asked(environ=wiring.environ()), recorded)
+        spec = for_show(site, Asked(environ=site.environ), recorded)
     except ReconcileError as error:
-        out.chat(f"tasks of no manifest are not shown: {error}")
+        if out:
+            out.chat(f"tasks of no manifest are not shown: {error}")
         return None
     return begun(spec, tick.observed, tick.plan.begun)
+
+
+def read_by(site: Site, runs: Iterable[Run]) -> Diffs:
+    """The changes that reviews with comments have read; without those of which commits are gone."""
+    asked = (
+        (run.id, ask(partial(site.forge.changes.diff, run.base_tip, run.baseline)))
+        for run in runs
+        if run.verdict and run.verdict.comments and run.base_tip and run.baseline
+    )
+    return {id: diff for id, diff in asked if not isinstance(diff, Unknown)}
 
 
 def _disowned(entry: Row) -> bool:

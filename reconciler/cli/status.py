@@ -18,7 +18,6 @@ from reconciler.cli.defaults import Asked, undecided
 from reconciler.cli.logs import LogReader
 from reconciler.cli.look import seen_by_another, spending
 from reconciler.cli.output import Output, common, here, looking
-from reconciler.cli.reviewed import read_by
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import known_in, task_named
 from reconciler.git import locks
@@ -79,21 +78,7 @@ def status_command(name: str | None, fresh: bool, out: Output) -> int:
     # For a pipe, nothing that draws pictures is imported.
     live = late("reconciler.cli.live") if out.interactive else None
     out.answer(shown, lambda: live.once(site, shown, out) if live else text.status(shown))
-    if stands.by and out.for_people:
-        age_s = (loop.now() - words.stamped(shown["at"])).total_seconds()
-        out.chat(f"as the reconciler that acts here saw it {words.span(age_s)} ago: {stands.by}")
-    holder = lock.holder(site.state)
-    if holder and site.holds(holder) and holder.stopped:
-        out.chat(f"the reconciler that acts here is stopped, and does nothing: {holder}\n  hint: {holder.awoken}")
-    if "forge" in shown:
-        out.chat(text.spending(shown["forge"]))
-    for each in telling.lines(shown.get("notify", ())):
-        out.chat(each)
-    for orphan in stands.orphans:
-        out.chat(orphan)
-    for stale, age_s in locks.stale(site.repository.common, stands.bases):
-        message = f"{stale} is there for {words.span(age_s)}: git refuses to work beside it"
-        out.chat(f"{message}\n  hint: if no git runs here: rm {shlex.quote(str(stale))}")
+    _say_beside(site, out, stands)
     return 0
 
 
@@ -131,6 +116,25 @@ def _we_see(site: Site, out: Output, desired: Desired, name: str | None) -> _See
     return _Seen(shown=shown, orphans=orphans, bases={epic.spec.base for epic in tick.plan.epics})
 
 
+def _say_beside(site: Site, out: Output, stands: _Seen) -> None:
+    """Who looked, who stands still, what asking has cost, and what is left over."""
+    if stands.by and out.for_people:
+        age_s = words.seconds_since(stands.shown["at"], loop.now())
+        out.chat(f"as the reconciler that acts here saw it {words.span(age_s)} ago: {stands.by}")
+    holder = lock.holder(site.state)
+    if holder and site.holds(holder) and holder.stopped:
+        out.chat(f"the reconciler that acts here is stopped, and does nothing: {holder}\n  hint: {holder.awoken}")
+    if "forge" in stands.shown:
+        out.chat(text.spending(stands.shown["forge"]))
+    for each in telling.lines(stands.shown.get("notify", ())):
+        out.chat(each)
+    for orphan in stands.orphans:
+        out.chat(orphan)
+    for stale, age_s in locks.stale(site.repository.common, stands.bases):
+        message = f"{stale} is there for {words.span(age_s)}: git refuses to work beside it"
+        out.chat(f"{message}\n  hint: if no git runs here: rm {shlex.quote(str(stale))}")
+
+
 @click.command("describe")
 @click.argument("task")
 @common
@@ -141,7 +145,7 @@ def describe_command(task: str, out: Output) -> int:
     tick = _looked(site, out)
     id = task_named(site, task, out.chat)
     beside, reviews = rows.unmanaged(site, tick, out), tick.observed.reviews
-    read = {} if isinstance(reviews, Unknown) else read_by(site, reviews.get(id, ()))
+    read = {} if isinstance(reviews, Unknown) else rows.read_by(site, reviews.get(id, ()))
     shown = document.describe(id, tick.plan, tick.observed, site.journal.events(id), beside, read)
     if shown is None and (epic := document.describe_epic(id, tick.plan, tick.observed)):
         out.answer(epic, lambda: text.describe_epic(epic))

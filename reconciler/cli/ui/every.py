@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct, field, json
@@ -88,18 +89,16 @@ class EveryPage(Struct, kw_only=True):
         return {key_of(path): path for path in known.listed(self.environ) if known.alive(path)}
 
     def _row(self, key: str, path: Path) -> RepositoryRow:
-        row = RepositoryRow(key=key, path=os.fspath(path))
+        row = partial(RepositoryRow, key=key, path=os.fspath(path))
         try:
             feed = self._open(key, path).pages.feed
         except (ReconcileError, OSError) as error:
-            return RepositoryRow(key=key, path=row.path, trouble=str(error))
+            return row(trouble=str(error))
         look = feed.look
         if look is None:
-            return RepositoryRow(key=key, path=row.path, trouble=feed.trouble)
+            return row(trouble=feed.trouble)
         unmanaged = look.rest["unmanaged"] or ()
-        return RepositoryRow(
-            key=key, path=row.path, manifests=look.manifests, unmanaged=unmanaged, at=look.at, trouble=feed.trouble
-        )
+        return row(manifests=look.manifests, unmanaged=unmanaged, at=look.at, trouble=feed.trouble)
 
     def _of_key(self, key: str) -> _Opened | None:
         path = self._alive().get(key)
