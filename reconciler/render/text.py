@@ -19,7 +19,7 @@ from reconciler.planning.budget import running_low, used_up
 from reconciler.planning.orphans import OrphanWorktree
 from reconciler.planning.plan import EpicPlan
 from reconciler.render.conditions import remarked
-from reconciler.render.planned import plan, summary, waiting_line
+from reconciler.render.planned import plan, summary
 from reconciler.render.safe import block, line
 from reconciler.render.status import status
 from reconciler.render.task import describe, describe_epic
@@ -142,5 +142,4 @@ __all__ = [
     "status",
     "summary",
     "unmerged",
-    "waiting_line",
 ]
