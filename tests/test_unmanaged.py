@@ -23,7 +23,7 @@ THEIRS = worlds.an_epic(name="theirs", epic=TaskId("x-9"))
 def said(*tasks: Any, **seen: Any) -> dict[str, str]:
     """What is said of the tasks of no manifest."""
     observed = worlds.seen(EPIC, *tasks, **seen)
-    found = unmanaged(worlds.an_epic(name="run-all"), observed, plan(worlds.wanted(THEIRS), observed).begun)
+    found = unmanaged(worlds.an_epic(name="run-all"), observed, plan(worlds.wanted(THEIRS), observed).unmanaged)
     return {task: word.message for task, word in found.waiting.items()} if found else {}
 
 
@@ -106,11 +106,11 @@ def test_prune_is_not_advised_for_a_worktree_that_it_keeps(tree: Any, occupants:
 def test_while_the_tracker_is_silent_no_task_is_called_uncovered() -> None:
     observed = worlds.seen(tasks=Unknown("locked"), runs={X1: (a_run(state="running"),)})
 
-    assert plan(worlds.wanted(THEIRS), observed).begun == frozenset()
+    assert plan(worlds.wanted(THEIRS), observed).unmanaged == frozenset()
 
 
 def test_of_a_deleted_task_whose_agent_an_applied_manifest_runs_that_manifest_tells() -> None:
     observed = worlds.seen(EPIC, runs={X1: (a_run(state="running", manifest="theirs"),)})
     planned = plan(worlds.wanted(THEIRS), observed)
 
-    assert planned.begun == frozenset() and X1 in planned.epics[0].waiting
+    assert planned.unmanaged == frozenset() and X1 in planned.epics[0].waiting

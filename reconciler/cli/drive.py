@@ -51,7 +51,7 @@ def waited(session: LoopSession, ended: Ended) -> int:
     """Conclude for a command that waits until nothing is left."""
     session.conclude(ended.tick, by_itself=not ended.interrupted)
     decided = ended.tick.plan
-    if not decided.epics and decided.begun:
+    if not decided.epics and decided.unmanaged:
         return EXIT_NEEDS_PERSON  # what was recorded has been removed meanwhile, and its work is nobody's now
     if decided.converged:
         return 0

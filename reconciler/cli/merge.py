@@ -54,7 +54,7 @@ def merge_command(dry_run: bool, no_wait: bool, out: Output) -> int:
         looked = session.look()
         decided = looked.plan
         out.answer(document.plan(decided), lambda: text.plan(decided, "reconcile merge"))
-        _say_uncovered(out, _offered(looked, decided.begun))
+        _say_uncovered(out, _offered(looked, decided.unmanaged))
         return 1 if decided.actions else 0
     while True:
         try:
@@ -76,7 +76,7 @@ def _merged(session: LoopSession, ended: Ended) -> int:
     """Conclude with what is still open, and why."""
     out, tick = session.out, ended.tick
     left = merge_word.offered(tick.plan.epics)
-    uncovered = _offered(tick, tick.plan.begun)
+    uncovered = _offered(tick, tick.plan.unmanaged)
     out.answer(session.answer(tick), lambda: text.unmerged(len(left) + len(uncovered)))
     _say_why(out, tick.plan, left)
     _say_uncovered(out, uncovered)

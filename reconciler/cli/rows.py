@@ -84,7 +84,7 @@ def entries(tick: Tick, unmanaged: EpicPlan | None = None) -> dict[str, Row]:
 def unmanaged(site: Site, tick: Tick, out: Output | None = None) -> EpicPlan | None:
     """The tasks of no manifest for which something was begun; None where there are none, or where their settings are damaged,
     which `out` is told."""
-    if not tick.plan.begun:
+    if not tick.plan.unmanaged:
         return None
     recorded = tuple(epic.spec for epic in tick.plan.epics)
     try:
@@ -93,7 +93,7 @@ def unmanaged(site: Site, tick: Tick, out: Output | None = None) -> EpicPlan | N
         if out:
             out.chat(f"tasks of no manifest are not shown: {error}")
         return None
-    return begun(spec, tick.observed, tick.plan.begun)
+    return begun(spec, tick.observed, tick.plan.unmanaged)
 
 
 def read_by(site: Site, runs: Iterable[Run]) -> Diffs:

@@ -154,7 +154,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     epics: tuple[EpicPlan, ...] = ()
     unsure: Imprecise = field(default_factory=Imprecise)  # look closer and plan again, before anything is done
     line: tuple[QueuePlace, ...] = ()  # who is in the line of a base, by base and rank
-    begun: frozenset[TaskId] = frozenset()  # tasks that no manifest covers, of which something is left: only reported
+    unmanaged: frozenset[TaskId] = (
+        frozenset()
+    )  # tasks that no manifest covers, of which something is left: only reported
     orphan_worktrees: tuple[OrphanWorktree, ...] = ()  # worktrees that no manifest clears away: reported, never touched
 
     @property

@@ -114,7 +114,7 @@ def plan(desired: Desired, observed: Observed, recall: Recall[Decision] | None =
         epics=tuple(_acted_on(plans, desired)),
         unsure=_unsure(going, lines),
         line=tuple(lines.places),
-        begun=unmanaged,
+        unmanaged=unmanaged,
         orphan_worktrees=tuple(orphan_worktrees(observed, (owned, unmanaged))),
     )
 

@@ -12,8 +12,8 @@ def orphans(plan: Plan, last: Plan | None) -> Iterator[str]:
     """The worktrees that no manifest clears away, and what was begun that none covers."""
     known = last.orphan_worktrees if last else ()
     yield from (text.orphan(each) for each in plan.orphan_worktrees if each not in known)
-    if plan.begun - (last.begun if last else frozenset()):
-        yield text.unmanaged(sorted(plan.begun))
+    if plan.unmanaged - (last.unmanaged if last else frozenset()):
+        yield text.unmanaged(sorted(plan.unmanaged))
 
 
 def troubles(plan: Plan, last: Plan | None) -> Iterator[str]:
