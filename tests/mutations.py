@@ -233,7 +233,7 @@ BREAKS = (
     ),
     Break(
         "who gets a lock that was deleted meanwhile believes that it holds one",
-        "reconciler/runners/_locks.py",
+        "reconciler/system/file_lock.py",
         "            if _stands(fd, path):\n",
         "            if True:\n",
         "tests/processes/test_archive.py",

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from reconciler.model.errors import ChangedError, TemporaryError
 from reconciler.model.names import RunId, RunKind, usable_subject
+from reconciler.system import file_lock
 
 PROBE_PATIENCE_S = 0.05
 GATE_PATIENCE_S = 10.0
@@ -196,27 +197,7 @@ def held(path: Path | str) -> bool:
 def take(path: Path, patience_s: float) -> int | None:
     """Hold a lock until the descriptor and all its copies are closed; None when somebody else keeps it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    deadline = time.monotonic() + patience_s
-    while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _stands(fd, path):
-                return fd
-            os.close(fd)  # it was deleted between the two, and another may stand there
-        except BlockingIOError:
-            os.close(fd)
-            if time.monotonic() > deadline:
-                return None
-            time.sleep(0.005)
-
-
-def _stands(fd: int, path: Path) -> bool:
-    """True while this open file is the one at `path`."""
-    try:
-        return os.path.samestat(os.fstat(fd), os.lstat(path))
-    except FileNotFoundError:
-        return False
+    return file_lock.hold(path, patience_s)
 
 
 def _take_or_refuse(path: Path, why: str, patience_s: float) -> int:

@@ -53,3 +53,28 @@ def take(fd: int, most_s: float) -> None:
             return
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _MOST_S)
+
+
+def hold(path: Path, most_s: float, *, mode: int = 0o600) -> int | None:
+    """Lock a file that its holders may delete, made where there is none; its descriptor. None when somebody else keeps it for so long."""
+    deadline = time.monotonic() + most_s
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _stands(fd, path):
+                return fd
+            os.close(fd)  # it was deleted between the two, and another may stand there
+        except BlockingIOError:
+            os.close(fd)
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.005)
+
+
+def _stands(fd: int, path: Path) -> bool:
+    """True while this open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False

@@ -7,7 +7,6 @@ before they replace, because editors and git do not know about the lock.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.model.errors import PermanentError, RefusedError, TemporaryError
+from reconciler.system import file_lock
 from reconciler.system.files import Stamp, stamp_of, sync
 
 LOCK = ".reconcile.lock"
@@ -94,7 +94,11 @@ def locked(folder: Path, name: str = LOCK, patience_s: float | None = None) -> I
     """Be the only writer in a folder, which is made where it is missing. Raises TemporaryError when others are for long."""
     with writing(folder, f"cannot lock {folder}"):
         folder.mkdir(exist_ok=True)
-        fd = _take(folder / name, PATIENCE_S if patience_s is None else patience_s)
+        most_s = PATIENCE_S if patience_s is None else patience_s
+        # `git clean` takes the file away under its holder.
+        fd = file_lock.hold(folder / name, most_s, mode=0o666)
+        if fd is None:
+            raise TemporaryError(f"another program has been writing to {folder} for {most_s:g} s")
     try:
         yield
     finally:
@@ -123,31 +127,3 @@ def writing(path: Path, what: str) -> Iterator[None]:
             raise TemporaryError(f"{what}: {error.strerror}", delay=30.0).due_to(path) from error
         refused = RefusedError(f"{what}: {error.strerror}", delay=30.0, hint=_ACCESSIBLE)
         raise refused.due_to(path) from error
-
-
-def _take(path: Path, patience_s: float) -> int:
-    deadline = time.monotonic() + patience_s
-    while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        if _locks(fd) and _is(fd, path):
-            return fd
-        os.close(fd)
-        if time.monotonic() > deadline:
-            raise TemporaryError(f"another program has been writing to {path.parent} for {patience_s:g} s")
-        time.sleep(0.005)
-
-
-def _locks(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is(fd: int, path: Path) -> bool:
-    # `git clean` takes the file away under its holder; the lock on what is gone excludes nobody.
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except FileNotFoundError:
-        return False

@@ -1,6 +1,7 @@
 """The built-in store: what it makes of files that others wrote, and what becomes of them when it writes."""
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -732,14 +733,14 @@ def test_a_lock_file_that_was_cleaned_away_excludes_nobody(folder):
 
 def test_a_lock_on_a_file_that_is_gone_is_no_lock(folder, monkeypatch):
     folder.beads.mkdir()
-    locks = _files._locks
+    flock = fcntl.flock
 
-    def cleaned_away_meanwhile(fd):
-        monkeypatch.setattr(_files, "_locks", locks)
+    def cleaned_away_meanwhile(fd, how):
+        monkeypatch.setattr(fcntl, "flock", flock)
         (folder.beads / _files.LOCK).unlink()
-        return locks(fd)
+        flock(fd, how)
 
-    monkeypatch.setattr(_files, "_locks", cleaned_away_meanwhile)
+    monkeypatch.setattr(fcntl, "flock", cleaned_away_meanwhile)
     monkeypatch.setattr(_files, "PATIENCE_S", 0.1)
     with _files.locked(folder.beads), pytest.raises(TemporaryError), _files.locked(folder.beads):
         pass
