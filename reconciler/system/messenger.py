@@ -46,24 +46,13 @@ def deliver(message: Message, environ: Mapping[str, str]) -> str | None:
     """Send it; why it could not be, in words without secrets. Takes a minute at most."""
     try:
         if message.run:
-            done = shell.run(
-                [filled(word, message, environ) for word in message.run],
-                env=environ,
-                cwd="/",
-                stdin=f"{message.message}\n".encode(),
-                timeout_s=LIMIT_S,
-                grace_s=GRACE_S,
-            )
+            argv = [filled(word, message, environ) for word in message.run]
+            told = f"{message.message}\n"
         else:
-            letter = {"url": filled(message.url or "", message, environ), "subject": message.subject}
-            done = shell.run(
-                [sys.executable, "-P", "-m", "reconciler.system.by_apprise"],
-                env=environ,
-                cwd="/",
-                stdin=json.dumps({**letter, "message": message.message}).encode(),
-                timeout_s=LIMIT_S,
-                grace_s=GRACE_S,
-            )
+            argv = [sys.executable, "-P", "-m", "reconciler.system.by_apprise"]
+            url = filled(message.url or "", message, environ)
+            told = json.dumps({"url": url, "subject": message.subject, "message": message.message})
+        done = shell.run(argv, env=environ, cwd="/", stdin=told.encode(), timeout_s=LIMIT_S, grace_s=GRACE_S)
     except (ReconcileError, OSError) as error:
         return _without_secrets(str(error), message, environ)
     return _without_secrets(done.complaint, message, environ) if done.code else None

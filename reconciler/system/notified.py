@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reconciler.system import file_lock, files
+from reconciler.system import file_lock, files, history
 
 MOST_BYTES = 1024 * 1024
 KEPT_LINES = 1000
@@ -40,7 +40,7 @@ class Notified:
         stamp = found.st_ino, found.st_size, found.st_mtime_ns
         if stamp != self._stamp:
             with files.regular(self._path) as file:
-                self._lines = [*_parsed(file.read())]
+                self._lines = [*history.parsed(file.read())]
             self._stamp = stamp
         return self._lines
 
@@ -84,13 +84,3 @@ class Notified:
             yield
         finally:
             os.close(fd)
-
-
-def _parsed(content: bytes) -> Iterator[Line]:
-    for text in content.decode("utf-8", "replace").splitlines():
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(line, dict):
-            yield line
