@@ -8,11 +8,17 @@ from reconciler.git import fingerprints
 from reconciler.git.commands import Git
 
 OURS = ("reconcile", "reconcile@localhost")
-OUR_VARIABLES = {
-    f"GIT_{who}_{what}": value
-    for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", OURS[0]), ("EMAIL", OURS[1]))
-}
+
+
+def _variables(name: str, email: str) -> Mapping[str, str]:
+    return {
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", name), ("EMAIL", email))
+    }
+
+
+OUR_VARIABLES = _variables(*OURS)
 
 
 def identity(git: Git) -> tuple[str, str]:
@@ -30,12 +36,7 @@ def lent(git: Git) -> Mapping[str, str]:
 
 def variables(git: Git) -> Mapping[str, str]:
     """The variables that give commits made elsewhere the author of those made here."""
-    name, email = identity(git)
-    return {
-        f"GIT_{who}_{what}": value
-        for who in ("AUTHOR", "COMMITTER")
-        for what, value in (("NAME", name), ("EMAIL", email))
-    }
+    return _variables(*identity(git))
 
 
 def _configured(git: Git) -> str:

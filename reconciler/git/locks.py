@@ -37,20 +37,17 @@ def forget(fd: int) -> None:
     os.ftruncate(fd, 0)
 
 
-def clear(fd: int, common: Path) -> list[Path]:
-    """Remove what a git of ours that was killed left, by the note in the writer's lock, which is held; what was removed."""
+def clear(fd: int, common: Path) -> None:
+    """Remove what a git of ours that was killed left, by the note in the writer's lock, which is held."""
     try:
         data = json.loads(os.pread(fd, NOTE_MAX, 0))
         began, refs = float(data["at"]), [str(ref) for ref in data["refs"]]
     except (ValueError, KeyError, TypeError):
-        return []
-    removed = []
+        return
     for lock in (common / f"{name}.lock" for name in (*refs, *_BESIDE) if name in _BESIDE or _REF.fullmatch(name)):
         if ".." not in lock.parts and _left(lock, began):
             lock.unlink(missing_ok=True)
-            removed.append(lock)
     forget(fd)
-    return removed
 
 
 def stale(common: Path, branches: Iterable[str] = (), *, everywhere: bool = False) -> Iterator[tuple[Path, float]]:

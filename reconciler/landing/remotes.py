@@ -141,22 +141,11 @@ class Remotes:
         # A lease that holds forces: that nothing is taken back is ours to make sure of.
         if not contains(self._git, new, old):
             raise ChangedError(f"{base} of {remote.name} is at {old[:12]}, which {new[:12]} does not contain")
-        lease = f"--force-with-lease={ref}:{old}"
+        how = ("--quiet", "--no-verify", "--recurse-submodules=no", f"--force-with-lease={ref}:{old}")
         self._heard.pop(base, None)
         self._upload(remote, old, new, new, lock)  # what is in the base by now has its say in where
         try:
-            self._ask(
-                remote,
-                "push",
-                "--quiet",
-                "--no-verify",
-                "--recurse-submodules=no",
-                lease,
-                "--",
-                remote.address,
-                f"{new}:{ref}",
-                lock=lock,
-            )
+            self._ask(remote, "push", *how, "--", remote.address, f"{new}:{ref}", lock=lock)
         except ReconcileError:
             # The answer may have been lost on its way back: only the remote knows.
             now = self.head(base, near=old, fresh=True)

@@ -27,9 +27,8 @@ class ChecksElsewhere:
 
     def __init__(self, folders: Folders, work: WorkKeeper) -> None:
         self._folders, self._work = folders, work
-        self._left: defaultdict[str, set[RunId]] | None = (
-            None  # by remote, the checks that are over whose refs may stand
-        )
+        # By remote, the checks that are over whose refs may stand.
+        self._left: defaultdict[str, set[RunId]] | None = None
 
     def left_on(self, runs: Mapping[RunId, Run]) -> Collection[str]:
         """The remotes that may hold refs of checks that are over. `runs`: all; read where this is asked for first."""

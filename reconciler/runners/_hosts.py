@@ -137,17 +137,8 @@ class Hosts:
     def _on(self, host: str, script: str, *args: str, stdin: str = "") -> str:
         argv = ["/bin/sh", "-c", script, "reconcile", *args]
         if self._venue.kind is not VenueKind.HERE:
-            argv = [
-                "ssh",
-                *self._venue.options,
-                "-o",
-                "BatchMode=yes",
-                "-o",
-                "ConnectTimeout=10",
-                "--",
-                host,
-                shlex.join(argv),
-            ]
+            how = (*self._venue.options, *("-o", "BatchMode=yes"), *("-o", "ConnectTimeout=10"))
+            argv = ["ssh", *how, "--", host, shlex.join(argv)]
         done = shell.run(argv, env=self._env, stdin=stdin.encode(), timeout_s=ASK_S)
         if done.code == TAKEN:
             return ""  # another submission of the same run was faster

@@ -96,18 +96,12 @@ class Slurm:
         """A short job on each node; one that does not begin in time is named."""
         listed = self._run("sinfo", "--Node", "--noheader", "--format=%N", timeout_s=SUBMIT_S).split()
         for node in dict.fromkeys(listed):
-            where = (
-                f"--nodelist={node}",
-                "--nodes=1",
-                "--ntasks=1",
-                f"--immediate={int(NODE_S)}",
-                "--chdir=/",
-                "--quiet",
-            )
+            where = f"--nodelist={node}", "--nodes=1", "--ntasks=1"
+            how = f"--immediate={int(NODE_S)}", "--chdir=/", "--quiet"
             look = ("/bin/sh", "-c", LOOK_AT_NODE, "reconcile", self._venue.scratch, self._venue.remote, program)
             try:
                 options = (each for each in self._venue.options if not each.startswith(("-w", "--nodelist")))
-                yield judged(node, self._run("srun", *options, *where, *look, timeout_s=NODE_S * 2))
+                yield judged(node, self._run("srun", *options, *where, *how, *look, timeout_s=NODE_S * 2))
             except ReconcileError as error:
                 yield judged(node, str(error))
 

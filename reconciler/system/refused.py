@@ -53,9 +53,9 @@ def words(error: OSError, place: Path | str = "", *, starting: bool = False) -> 
             return f"{where}: {error.strerror}" if where else str(error.strerror or error), ""
 
 
-def short(error: OSError, place: Path | str = "") -> str:
+def short(error: OSError) -> str:
     """The same in one line."""
-    message, hint = words(error, place)
+    message, hint = words(error)
     return f"{message}; {hint}" if hint else message
 
 

@@ -73,15 +73,8 @@ class Scopes(Struct):
         """What is wrong with a scope that is made so; empty where it is another cgroup, and passes our locks on."""
         passed, other = os.pipe()
         try:
-            argv = [
-                *begin,
-                "--",
-                "/bin/sh",
-                "-c",
-                'test -e "/proc/self/fd/$1" && cat /proc/self/cgroup',
-                "sh",
-                str(passed),
-            ]
+            look = 'test -e "/proc/self/fd/$1" && cat /proc/self/cgroup'
+            argv = [*begin, "--", "/bin/sh", "-c", look, "sh", str(passed)]
             done = shell.run(argv, env=self.environ, timeout_s=LIMIT_S, pass_fds=[passed])
         except ReconcileError as error:
             return str(error)

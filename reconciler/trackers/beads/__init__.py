@@ -43,9 +43,8 @@ class BeadsTracker:
         self._locks = locks
         self._last = LastLook(self._bd)
         self._closers = Closers(beads, actor)
-        self._named: tuple[Graph, object, Graph] | None = (
-            None  # from which tasks, as what says who closed them was then
-        )
+        # From which tasks, as what says who closed them was then.
+        self._named: tuple[Graph, object, Graph] | None = None
         self._prefix = ""
 
     def tasks(self) -> Graph:
