@@ -60,6 +60,7 @@ from reconciler.model.ports import (
     RunSpec,
     VerdictPost,
 )
+from reconciler.model.pull_records import Verdict
 from reconciler.model.report import Report
 from reconciler.model.values import replace
 from reconciler.model.venue import Venue
@@ -648,16 +649,15 @@ class World:
         self.pulls[number] = replace(pull, state=state, head=head, declined=declined, closed_at=self.now)
 
     @effect
-    def approve(self, number: PrNumber, head: Sha) -> None:
-        self.pulls[number] = replace(self.pulls[number], approved=head)
-
-    @effect
-    def reject(self, number: PrNumber, head: Sha, text: str) -> None:
-        self.pulls[number] = replace(self.pulls[number], rejection=Rejection(head=head, text=text))
-
-    @effect
-    def merge_now(self, number: PrNumber, head: Sha) -> None:
-        self.pulls[number] = replace(self.pulls[number], merge_now=head)
+    def review(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
+        match verdict:
+            case Verdict.APPROVED:
+                changed = replace(self.pulls[number], approved=head)
+            case Verdict.REJECTED:
+                changed = replace(self.pulls[number], rejection=Rejection(head=head, text=text))
+            case Verdict.MERGE:
+                changed = replace(self.pulls[number], merge_now=head)
+        self.pulls[number] = changed
 
     @effect
     def land(self, order: LandOrder) -> Sha:

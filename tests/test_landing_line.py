@@ -16,6 +16,7 @@ from reconciler.model.errors import BlockedError, PermanentError, TemporaryError
 from reconciler.model.names import PrNumber, RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import Room, Run, RunState
 from reconciler.model.ports import LandOrder
+from reconciler.model.pull_records import Verdict
 from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
 from reconciler.planning.actions import StartCheck
@@ -168,8 +169,8 @@ def test_what_does_not_merge_after_another_waits_for_it_and_is_not_blamed(world:
 
 def test_what_a_person_has_yet_to_approve_is_in_no_group(world: World) -> None:
     offered(world, 3)
-    world.approve(PrNumber(1), world.heads[TaskId("x-1")])
-    world.approve(PrNumber(3), world.heads[TaskId("x-3")])
+    world.review(PrNumber(1), world.heads[TaskId("x-1")], Verdict.APPROVED)
+    world.review(PrNumber(3), world.heads[TaskId("x-3")], Verdict.APPROVED)
     night = Night(world, an_epic(parallel=4, review=ReviewByRisk.always(Review.HUMAN)))
     night.quiet()
     by_size = sorted(len(run.heads) for run in night.checks())

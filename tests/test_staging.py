@@ -14,6 +14,7 @@ from reconciler.loop.loop import Tick
 from reconciler.model.desired import EpicSpec, MergeMethod
 from reconciler.model.names import RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import CheckResult, Rules, Run, StagedCheck
+from reconciler.model.pull_records import Verdict
 from reconciler.model.reasons import Reason
 from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
@@ -264,7 +265,9 @@ def test_nothing_that_only_a_person_may_let_land_is_pushed_before_they_have(worl
     night = a_night(world, 2, review=ReviewByRisk.always(Review.HUMAN))
     night.quiet()
     assert not world.pushes
-    world.approve(*next((number, pull.head) for number, pull in world.pulls.items() if pull.task == "x-2"))
+    world.review(
+        *next((number, pull.head) for number, pull in world.pulls.items() if pull.task == "x-2"), Verdict.APPROVED
+    )
 
     night.through()
 
@@ -284,7 +287,7 @@ def test_a_change_to_workflows_is_staged_only_once_a_person_has_seen_it(
     assert night.landed == ["x-2"] and "protected paths" in night.waiting[TaskId("x-1")].message
 
     head = world.heads[TaskId("x-1")]
-    world.approve(next(number for number, pull in world.pulls.items() if pull.task == "x-1"), head)
+    world.review(next(number for number, pull in world.pulls.items() if pull.task == "x-1"), head, Verdict.APPROVED)
     night.through()
     assert night.landed == ["x-2", "x-1"]
 

@@ -12,6 +12,7 @@ from reconciler.loop.loop import Tick
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Unknown
+from reconciler.model.pull_records import Verdict
 from reconciler.model.reasons import Reason
 from reconciler.planning.actions.enqueue import taken_out_by_a_person
 from reconciler.planning.job import Job
@@ -53,7 +54,7 @@ def _order_merges(session: LoopSession, jobs: Iterable[Job]) -> dict[TaskId, Sha
         pull = job.open_pull
         assert pull is not None
         try:
-            session.site.forge.merge_now(pull.number, pull.head)
+            session.site.forge.review(pull.number, pull.head, Verdict.MERGE)
         except ChangedError as error:
             session.out.chat(f"{job.task.id}: it is not the head that waited: {error}")
             continue

@@ -38,7 +38,7 @@ HEAD = click.option(
 def approve_command(site: Site, id: TaskId, head: str | None, out: Output) -> int:
     """Approve the pull request of a TASK at its current head. New commits need a new approval."""
     pull = _offered(site, id, head)
-    site.forge.approve(pull.number, pull.head)
+    site.forge.review(pull.number, pull.head, Verdict.APPROVED)
     passed_over = f"; {review_comments.listed(pull.threads)} stays open" if pull.threads else ""
     return out.acted(site, "Approve", id, f"approved #{pull.number} at {pull.head[:12]}{passed_over}")
 
@@ -52,7 +52,7 @@ def approve_command(site: Site, id: TaskId, head: str | None, out: Output) -> in
 def reject_command(site: Site, id: TaskId, message: str, close: bool, head: str | None, out: Output) -> int:
     """Request changes on the pull request of a TASK at its current head."""
     pull = _offered(site, id, head)
-    site.forge.reject(pull.number, pull.head, message)
+    site.forge.review(pull.number, pull.head, Verdict.REJECTED, message)
     if close:
         site.forge.close(pull.number, declined=True)
     return out.acted(

@@ -15,6 +15,7 @@ from reconciler.git import ref_cache
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PrNumber, Sha, TaskId, branch_of, pull_request_ref
 from reconciler.model.observed import PullRequest, PullState
+from reconciler.model.pull_records import Verdict
 
 MANY = 6
 T1 = TaskId("t-1")
@@ -31,9 +32,9 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitRepo:
         head = made.branch(branch_of(TaskId(f"t-{n}")), {f"f-{n}": "work\n"})
         number = forge.open(TaskId(f"t-{n}"), head, f"Do {n}", "What was done")
         if n == 2:
-            forge.reject(number, head, "not like this")
+            forge.review(number, head, Verdict.REJECTED, "not like this")
         if n == 3:
-            forge.approve(number, head)
+            forge.review(number, head, Verdict.APPROVED)
         if n < MANY:
             forge.close(number, declined=n == 1, merged=n > 2)
     return made

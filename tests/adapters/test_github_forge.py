@@ -28,6 +28,7 @@ from reconciler.model.errors import (
 )
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Candidate, CheckResult, ForgeCheck, Judged, PullState, Standing
+from reconciler.model.pull_records import Verdict
 
 pytestmark = pytest.mark.xdist_group("github")
 
@@ -976,7 +977,7 @@ def test_an_approval_outlives_the_base_being_merged_into_the_branch_and_nothing_
 
 def test_what_is_put_into_the_merge_of_a_base_was_approved_by_nobody(there: Place) -> None:
     number, head = there.offered()
-    there.forge.approve(number, head)
+    there.forge.review(number, head, Verdict.APPROVED)
 
     assert updated(there, {"sneaked": "1\n"}) != head
     assert (there.pull().approved, there.pull().updated) == (None, ())
@@ -985,11 +986,11 @@ def test_what_is_put_into_the_merge_of_a_base_was_approved_by_nobody(there: Plac
 @pytest.mark.slow
 def test_a_no_and_a_word_to_merge_outlive_the_base_being_merged_into_the_branch(there: Place) -> None:
     number, head = there.offered()
-    there.forge.merge_now(number, head)
+    there.forge.review(number, head, Verdict.MERGE)
     again = updated(there)
     assert there.pull().merge_now == again
 
-    there.forge.reject(number, again, "not so")
+    there.forge.review(number, again, Verdict.REJECTED, "not so")
     there.hub.commit(on_github.NAME, "main", {"more": "1\n"})
     there.forge.update(number, again)
 
@@ -1016,7 +1017,7 @@ def test_a_no_outlives_the_base_being_merged_whatever_somebody_else_says_of_the_
 @pytest.mark.slow
 def test_a_no_that_was_said_here_is_not_taken_back_by_a_yes_there(there: Place) -> None:
     number, head = there.offered()
-    there.forge.reject(number, head, "not so")
+    there.forge.review(number, head, Verdict.REJECTED, "not so")
     again = updated(there)
     there.app.review(number, "bert", "APPROVED")
 
@@ -1138,7 +1139,7 @@ def test_who_approves_after_their_own_words_has_settled_them(there: Place, how: 
     there.app.discuss(number, "ann", "a nit")
     assert there.pull().threads
     if how == "here":
-        there.forge.approve(number, head)
+        there.forge.review(number, head, Verdict.APPROVED)
     else:
         there.app.review(number, "ann", "APPROVED")
 
@@ -1267,9 +1268,9 @@ def test_a_crowd_of_strangers_drowns_out_nobody_who_may_push(there: Place) -> No
 @pytest.mark.slow
 def test_what_is_said_here_about_a_head_counts_as_a_review_does(there: Place) -> None:
     number, head = there.offered()
-    there.forge.approve(number, head)
+    there.forge.review(number, head, Verdict.APPROVED)
     assert there.pull().approved == head
-    there.again().reject(number, head, "not so")
+    there.again().review(number, head, Verdict.REJECTED, "not so")
 
     seen = there.pull()
 
@@ -1279,12 +1280,12 @@ def test_what_is_said_here_about_a_head_counts_as_a_review_does(there: Place) ->
 
 def test_a_word_to_merge_is_for_one_head_and_a_no_takes_it_back(there: Place) -> None:
     number, head = there.offered()
-    there.forge.merge_now(number, head)
+    there.forge.review(number, head, Verdict.MERGE)
     assert (there.again().pull_requests()[on_github.X].merge_now, there.pull().approved) == (head, None)
-    there.forge.reject(number, head, "not so")
-    there.forge.approve(number, head)
+    there.forge.review(number, head, Verdict.REJECTED, "not so")
+    there.forge.review(number, head, Verdict.APPROVED)
     assert (there.pull().merge_now, there.pull().approved) == (None, head)
-    there.forge.merge_now(number, head)
+    there.forge.review(number, head, Verdict.MERGE)
     there.hub.commit(on_github.NAME, "agent/x-1", {"more": "1\n"})
     there.again()
 
@@ -1295,7 +1296,7 @@ def test_a_word_to_merge_is_for_one_head_and_a_no_takes_it_back(there: Place) ->
 def test_a_review_that_the_rules_want_is_wanted_from_github(there: Place) -> None:
     there.app.protect("main", reviews=1)
     number, head = there.offered()
-    there.forge.approve(number, head)
+    there.forge.review(number, head, Verdict.APPROVED)
 
     assert "approving review" in (there.pull().withheld or "")
     there.app.review(number, "alice", "APPROVED")

@@ -19,6 +19,7 @@ from reconciler.model.desired import MergeMethod
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError, UnfitError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Landing, PullState
+from reconciler.model.pull_records import Verdict
 from reconciler.model.values import replace
 
 pytestmark = pytest.mark.xdist_group("github")
@@ -166,7 +167,7 @@ def test_what_people_and_checks_said_since_the_look_holds(there: Place, what: st
         case "late":
             there.app.check(head, "another", None)
         case "rejected here":
-            there.forge.reject(number, head, "no")
+            there.forge.review(number, head, Verdict.REJECTED, "no")
         case "another's":
             order = replace(order, task=TaskId("x-2"))
 

@@ -16,6 +16,7 @@ from reconciler.model.errors import ChangedError, ReconcileError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import PullState
 from reconciler.model.ports import LandOrder
+from reconciler.model.pull_records import Verdict
 
 pytestmark = pytest.mark.xdist_group("github")
 PUT = "PUT /repos/acme/app/pulls/1/merge"
@@ -98,7 +99,7 @@ def test_nothing_is_pushed_of_what_is_not_as_it_was_tested(there: Place, what: s
         case "head of one beneath":
             there.hub.commit(on_github.NAME, "agent/x-1", {"more": "1\n"})
         case _:
-            there.forge.reject(order.beneath[0].number, order.beneath[0].expected.head, "no")
+            there.forge.review(order.beneath[0].number, order.beneath[0].expected.head, Verdict.REJECTED, "no")
     before = there.app.head("main")
 
     with pytest.raises(ChangedError):
@@ -282,7 +283,7 @@ def test_what_is_not_as_it_was_judged_is_not_asked_for_again(there: Place, what:
         case "head":
             there.hub.commit(on_github.NAME, "agent/x-1", {"more": "1\n"})
         case _:
-            there.forge.reject(order.number, order.expected.head, "no")
+            there.forge.review(order.number, order.expected.head, Verdict.REJECTED, "no")
 
     with pytest.raises(ChangedError):
         there.forge.land(order)

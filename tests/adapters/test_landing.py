@@ -24,6 +24,7 @@ from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Candidate, Conflict, PullState
 from reconciler.model.ports import LandOrder
+from reconciler.model.pull_records import Verdict
 from reconciler.model.values import replace
 from reconciler.system import shell
 
@@ -150,14 +151,14 @@ def test_a_tree_that_was_not_judged_does_not_land(repo: GitRepo, forge: LocalFor
 
 
 def test_a_rejected_head_does_not_land(repo: GitRepo, forge: LocalForge, order: LandOrder) -> None:
-    forge.reject(order.number, order.expected.head, "no")
+    forge.review(order.number, order.expected.head, Verdict.REJECTED, "no")
     before = repo.head("main")
 
     with pytest.raises(ChangedError, match="rejected"):
         forge.land(order)
     assert repo.head("main") == before
 
-    forge.approve(order.number, order.expected.head)
+    forge.review(order.number, order.expected.head, Verdict.APPROVED)
     assert forge.land(order) == repo.head("main")
 
 

@@ -17,6 +17,7 @@ from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import PrNumber, TaskId
 from reconciler.model.observed import Candidate, Conflict, MergeStep, PullState
 from reconciler.model.ports import LandOrder
+from reconciler.model.pull_records import Verdict
 from reconciler.model.values import replace
 
 TASKS = ("x-1", "x-2", "x-3")
@@ -128,7 +129,7 @@ def test_where_one_head_has_moved_nothing_lands(repo: GitRepo, forge: LocalForge
 def test_where_one_was_rejected_nothing_lands(repo: GitRepo, forge: LocalForge) -> None:
     order = together(repo, forge, *[MergeMethod.SQUASH] * 3)
     start = repo.head("main")
-    forge.reject(order.beneath[1].number, order.beneath[1].expected.head, "no")
+    forge.review(order.beneath[1].number, order.beneath[1].expected.head, Verdict.REJECTED, "no")
     with pytest.raises(ChangedError):
         forge.land(order)
     assert repo.head("main") == start

@@ -19,6 +19,7 @@ from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import PrNumber, Sha, TaskId
 from reconciler.model.observed import Candidate, Landing, PullRequest, PullState, Rejection
 from reconciler.model.ports import LandOrder
+from reconciler.model.pull_records import Verdict
 from reconciler.system import shell
 
 TASK = TaskId("x-1")
@@ -182,23 +183,23 @@ def test_a_closed_pull_request_is_followed_by_one_with_a_new_number(repo: GitRep
 
 def test_an_approval_is_for_one_head(repo: GitRepo, forge: LocalForge) -> None:
     head = opened(repo, forge)
-    forge.approve(PrNumber(1), head)
+    forge.review(PrNumber(1), head, Verdict.APPROVED)
     moved = repo.branch(BRANCH, {"new": "2\n"}, start=BRANCH)
 
     assert pull_of(forge).approved == head
     with pytest.raises(ChangedError):
-        forge.approve(PrNumber(1), head)
+        forge.review(PrNumber(1), head, Verdict.APPROVED)
     with pytest.raises(ChangedError):
-        forge.reject(PrNumber(1), head, "no")
+        forge.review(PrNumber(1), head, Verdict.REJECTED, "no")
     assert (pull_of(forge).approved, pull_of(forge).head) == (head, moved)
 
 
 def test_the_last_word_on_a_head_counts(repo: GitRepo, forge: LocalForge) -> None:
     head = opened(repo, forge)
-    forge.approve(PrNumber(1), head)
-    forge.reject(PrNumber(1), head, "first\nthe tests")
+    forge.review(PrNumber(1), head, Verdict.APPROVED)
+    forge.review(PrNumber(1), head, Verdict.REJECTED, "first\nthe tests")
     rejected = pull_of(forge)
-    forge.approve(PrNumber(1), head)
+    forge.review(PrNumber(1), head, Verdict.APPROVED)
     approved = pull_of(forge)
 
     assert (rejected.approved, rejected.rejection) == (None, Rejection(head=head, text="first\nthe tests"))
@@ -208,24 +209,24 @@ def test_the_last_word_on_a_head_counts(repo: GitRepo, forge: LocalForge) -> Non
 
 def test_a_word_to_merge_is_for_one_head_and_changes_no_approval(repo: GitRepo, forge: LocalForge) -> None:
     head = opened(repo, forge)
-    forge.approve(PrNumber(1), head)
-    forge.merge_now(PrNumber(1), head)
+    forge.review(PrNumber(1), head, Verdict.APPROVED)
+    forge.review(PrNumber(1), head, Verdict.MERGE)
     wanted = pull_of(forge)
     repo.branch(BRANCH, {"new": "2\n"}, start=BRANCH)
 
     assert (wanted.merge_now, wanted.approved, wanted.rejection) == (head, head, None)
     with pytest.raises(ChangedError):
-        forge.merge_now(PrNumber(1), head)
+        forge.review(PrNumber(1), head, Verdict.MERGE)
     assert pull_of(forge).merge_now == head != pull_of(forge).head
 
 
 def test_a_no_takes_a_word_to_merge_back_and_a_yes_does_not(repo: GitRepo, forge: LocalForge) -> None:
     head = opened(repo, forge)
-    forge.merge_now(PrNumber(1), head)
-    forge.approve(PrNumber(1), head)
+    forge.review(PrNumber(1), head, Verdict.MERGE)
+    forge.review(PrNumber(1), head, Verdict.APPROVED)
     assert pull_of(forge).merge_now == head
-    forge.reject(PrNumber(1), head, "no")
-    forge.approve(PrNumber(1), head)
+    forge.review(PrNumber(1), head, Verdict.REJECTED, "no")
+    forge.review(PrNumber(1), head, Verdict.APPROVED)
 
     assert (pull_of(forge).merge_now, pull_of(forge).approved) == (None, head)
 
@@ -235,7 +236,7 @@ def test_a_closed_pull_request_is_not_reviewed(repo: GitRepo, forge: LocalForge)
     forge.close(PrNumber(1), declined=True)
 
     with pytest.raises(PermanentError, match="#1 is closed"):
-        forge.approve(PrNumber(1), head)
+        forge.review(PrNumber(1), head, Verdict.APPROVED)
 
 
 def test_a_pull_request_that_does_not_exist_is_said_to(forge: LocalForge) -> None:

@@ -22,6 +22,7 @@ from reconciler.model import report
 from reconciler.model.desired import Desired, EpicSpec, MergeMode, OnConflict
 from reconciler.model.names import RunId, RunKind, Sha, TaskId, task_for_key
 from reconciler.model.observed import Cause, Exit, Landing, Occupant, PullState, RunState, StopWhy
+from reconciler.model.pull_records import Verdict
 from reconciler.model.reasons import Reason
 from reconciler.model.review_by_risk import Review, ReviewByRisk
 from reconciler.model.values import replace
@@ -366,7 +367,9 @@ class Chaos:
     def _reject(self, task: TaskId) -> None:
         for number, pull in self.world.pulls.items():
             if pull.task == task and task in self.world.heads:
-                self.world.reject(number, self.world.heads[task], "not so") if not self.world.fault else None
+                self.world.review(
+                    number, self.world.heads[task], Verdict.REJECTED, "not so"
+                ) if not self.world.fault else None
 
     def _merge(self, task: TaskId) -> None:
         if head := self.world.heads.get(task):

@@ -205,17 +205,15 @@ class GitHubForge(Stacking, OnStagingBranches):
         self._openings.close(number, commit, there=bool(commit) and self._there.marks(number))
         self._merges.notes.closed(number)
 
-    def approve(self, number: PrNumber, head: Sha) -> None:
-        """Record a person's approval of one head."""
-        self._record_verdict(number, head, Verdict.APPROVED)
-
-    def reject(self, number: PrNumber, head: Sha, text: str) -> None:
-        """Record a person's 'no' to one head."""
-        self._record_verdict(number, head, Verdict.REJECTED, text)
-
-    def merge_now(self, number: PrNumber, head: Sha) -> None:
-        """Record a person's word that one head is to be merged now."""
-        self._record_verdict(number, head, Verdict.MERGE)
+    def review(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
+        """Record a person's word on one head."""
+        pull = self.look.one(number)
+        if pull is None or not pull.open:
+            raise PermanentError(f"#{number} is not open", hint="only an open pull request is reviewed")
+        if pull.head != head:
+            raise ChangedError(f"the head of #{number} is {pull.head[:12]}, not {head[:12]}", hint="look at it again")
+        self._branches.bring(pull.base if pull.base in self._bases() else self._bases()[0], pull.task, head)
+        self._verdicts.add(number, head, verdict, text)
 
     def update(self, number: PrNumber, head: Sha) -> None:
         """Have GitHub merge the base into a pull request whose head still is `head`."""
@@ -279,15 +277,6 @@ class GitHubForge(Stacking, OnStagingBranches):
         self._line.catch_up(base)
 
     # --- inside --------------------------------------------------------------------------------------------
-
-    def _record_verdict(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
-        pull = self.look.one(number)
-        if pull is None or not pull.open:
-            raise PermanentError(f"#{number} is not open", hint="only an open pull request is reviewed")
-        if pull.head != head:
-            raise ChangedError(f"the head of #{number} is {pull.head[:12]}, not {head[:12]}", hint="look at it again")
-        self._branches.bring(pull.base if pull.base in self._bases() else self._bases()[0], pull.task, head)
-        self._verdicts.add(number, head, verdict, text)
 
     def _base_of(self, task: TaskId) -> str:
         known = [pull for pull in self.look.last.pulls.values() if pull.task == task and pull.base in self._bases()]

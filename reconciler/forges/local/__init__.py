@@ -152,17 +152,9 @@ class LocalForge(Stacking):
         """Close a pull request."""
         self._pulls.close(number, declined=declined, merged=merged)
 
-    def approve(self, number: PrNumber, head: Sha) -> None:
-        """Record a person's approval of one head."""
-        self._pulls.review(number, head, Verdict.APPROVED)
-
-    def reject(self, number: PrNumber, head: Sha, text: str) -> None:
-        """Record a person's 'no' to one head."""
-        self._pulls.review(number, head, Verdict.REJECTED, text)
-
-    def merge_now(self, number: PrNumber, head: Sha) -> None:
-        """Record a person's word that one head is to be merged now."""
-        self._pulls.review(number, head, Verdict.MERGE)
+    def review(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
+        """Record a person's word on one head."""
+        self._pulls.review(number, head, verdict, text)
 
     def land(self, order: LandOrder) -> Sha:
         """Move the base to the tested tree and bring its checkouts along; the landed commit."""

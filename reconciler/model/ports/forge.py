@@ -23,7 +23,7 @@ from reconciler.model.observed import (
     StagedCheck,
     Upon,
 )
-from reconciler.model.pull_records import PullRecord
+from reconciler.model.pull_records import PullRecord, Verdict
 from reconciler.model.verdicts import LineComment, ReviewVerdict
 
 
@@ -190,16 +190,8 @@ class Forge(Protocol):
         """Close a pull request: as merged, as declined by a person, or because there is nothing left to it."""
         ...
 
-    def approve(self, number: PrNumber, head: Sha) -> None:
-        """Record a person's approval of one head."""
-        ...
-
-    def reject(self, number: PrNumber, head: Sha, text: str) -> None:
-        """Record a person's 'no' to one head."""
-        ...
-
-    def merge_now(self, number: PrNumber, head: Sha) -> None:
-        """Record a person's word that one head is to be merged now. A later 'no' to it takes that back."""
+    def review(self, number: PrNumber, head: Sha, verdict: Verdict, text: str = "") -> None:
+        """Record a person's word on one head. A later 'no' takes back that it is to be merged now. `text`: of a 'no'."""
         ...
 
     def land(self, order: LandOrder) -> Sha:
