@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import TaskId
@@ -22,10 +23,8 @@ def everything(bd: Bd) -> list[Record]:
         found = _listed(bd)
         if found:
             raise _not_an_answer("export", "nothing")
-    try:
+    with _telling("export"):
         exported = decoding.exported(finished.out)
-    except decoding.Unreadable as error:
-        raise _not_an_answer("export", error) from error
     until = deferrals.of_rows(bd.beads)
     return deferrals.added(exported, _deferred(bd) if until is None else until)
 
@@ -39,10 +38,8 @@ def some(bd: Bd, ids: Iterable[TaskId]) -> list[Record]:
 
 def prefix(bd: Bd) -> str:
     """What the ids of this database begin with; empty where it does not say."""
-    try:
+    with _telling("config"):
         data = decoding.answer(bd.read("config", "get", "issue_prefix", "--json").out)
-    except decoding.Unreadable as error:
-        raise _not_an_answer("config", error) from error
     return str(data.get("value") or "") if isinstance(data, dict) else ""
 
 
@@ -53,10 +50,8 @@ def _deferred(bd: Bd) -> dict[str, str]:
     ids = sorted(str(record["id"]) for record in _listed(bd, "--deferred"))
     if not ids:
         return {}
-    try:
+    with _telling("show"):
         shown = decoding.records(bd.read("show", *ids, "--json").out)
-    except decoding.Unreadable as error:
-        raise _not_an_answer("show", error) from error
     return {str(record["id"]): str(until) for record in shown if (until := record.get("defer_until"))}
 
 
@@ -70,10 +65,17 @@ def _listed(bd: Bd, *options: str) -> list[Record]:
         options += ("--include-infra",)
     if program.can(Can.LIST_NEEDS_FLAT):
         options += ("--flat",)
-    try:
+    with _telling("list"):
         return decoding.records(bd.read("list", *options).out)
+
+
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Say of which command the answer can't be read in the block."""
+    try:
+        yield
     except decoding.Unreadable as error:
-        raise _not_an_answer("list", error) from error
+        raise _not_an_answer(what, error) from error
 
 
 def _not_an_answer(what: str, value: object) -> TemporaryError:
