@@ -55,9 +55,7 @@ class Intents:
         """The landing of this base that was begun and not finished."""
         path = self._path(base)
         try:
-            kept = json.loads(path.read_bytes())
-            if kept.pop("version") not in READ:
-                raise ValueError("written by another version of this program")
+            kept = files.versioned(path, READ)
             beneath = tuple(Carried(**each) for each in kept.get("beneath", ()))
             intent = Intent(**{**kept, "checkouts": tuple(kept["checkouts"]), "beneath": beneath})
             named = (intent.old, intent.new, *(sha for each in beneath for sha in (each.head, each.commit)))

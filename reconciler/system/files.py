@@ -4,12 +4,13 @@ that they are whole or as before, whatever happens."""
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 Stamp = tuple[int, int, int, int]  # inode, size, times of content and of inode
 
@@ -73,6 +74,14 @@ def replace(path: Path, text: str, *, mode: int = 0o600) -> None:
         os.fsync(file.fileno())
     os.replace(partial, path)
     sync(path.parent)
+
+
+def versioned(path: Path, known: Collection[int]) -> dict[str, Any]:
+    """What a JSON file of ours holds beside its version. Raises ValueError, KeyError, TypeError or AttributeError for anything else."""
+    kept: dict[str, Any] = json.loads(path.read_bytes())
+    if kept.pop("version") not in known:
+        raise ValueError("written by another version of this program")
+    return kept
 
 
 def sync(folder: Path) -> None:

@@ -117,7 +117,7 @@ class Notes:
 
     def unanswered(self, attempt: Attempt) -> None:
         """Note that GitHub may still merge what it was asked to, though nobody waits for that any more."""
-        self._write(self._folder / f"late-{attempt.number}.json", asdict(attempt))
+        self._write(self._of("late", attempt.number), asdict(attempt))
 
     def every_unanswered(self, base: str) -> list[Attempt]:
         """What GitHub may still merge, or has merged since."""
@@ -126,7 +126,7 @@ class Notes:
 
     def compared(self, number: PrNumber) -> None:
         """It is known what became of it, or it was asked for once more."""
-        (self._folder / f"late-{number}.json").unlink(missing_ok=True)
+        self._of("late", number).unlink(missing_ok=True)
 
     def freeze(self, freeze: Freeze) -> None:
         """Stop a base for good. What stopped it first stays."""
@@ -145,21 +145,21 @@ class Notes:
 
     def asked_again(self, number: PrNumber, run: SecondRun) -> None:
         """Note that checks are to run again, before that is asked for."""
-        self._write(self._folder / f"rerun-{number}.json", asdict(run))
+        self._write(self._of("rerun", number), asdict(run))
 
     def second_run(self, number: PrNumber) -> SecondRun | None:
         """What was asked to run again last, of any head. Raises PermanentError."""
-        kept = self._read(self._folder / f"rerun-{number}.json")
+        kept = self._read(self._of("rerun", number))
         return SecondRun(**kept) if kept else None
 
     def refused(self, number: PrNumber, asked: PendingMerge) -> None:
         """Note what GitHub answered to a merge that it need not be asked for again."""
-        self._write(self._folder / f"asked-{number}.json", asdict(asked))
+        self._write(self._of("asked", number), asdict(asked))
 
     def refusal(self, number: PrNumber, head: Sha) -> str | None:
         """What GitHub answered when it was asked to merge this head all the same; None where it was not."""
         try:
-            kept = self._read(self._folder / f"asked-{number}.json")
+            kept = self._read(self._of("asked", number))
         except PermanentError:
             return "it was asked to merge it before"  # its answer is not known: so it is not asked again
         # An older version wrote the answer under another name.
@@ -167,11 +167,11 @@ class Notes:
 
     def enqueue(self, number: PrNumber, queued: Queued) -> None:
         """Note that a head is put into the merge queue, before that is asked for."""
-        self._write(self._folder / f"queued-{number}.json", asdict(queued))
+        self._write(self._of("queued", number), asdict(queued))
 
     def queued(self, number: PrNumber) -> Queued | None:
         """The head that we put into the merge queue last. Raises PermanentError."""
-        kept = self._read(self._folder / f"queued-{number}.json")
+        kept = self._read(self._of("queued", number))
         return Queued(**kept) if kept else None
 
     def every_queued(self) -> list[PrNumber]:
@@ -181,30 +181,27 @@ class Notes:
 
     def left_the_queue(self, number: PrNumber) -> None:
         """It was looked at what became of it."""
-        (self._folder / f"queued-{number}.json").unlink(missing_ok=True)
+        self._of("queued", number).unlink(missing_ok=True)
 
     def reviews(self, number: PrNumber, posted: PostedReviews) -> None:
         """Note what was posted of reviews, and taken back."""
-        self._write(self._folder / f"review-{number}.json", asdict(posted))
+        self._write(self._of("review", number), asdict(posted))
 
     def posted_reviews(self, number: PrNumber) -> PostedReviews:
         """What was posted of reviews. A note that can't be read is none: what stands there is found again."""
         try:
-            return PostedReviews(**(self._read(self._folder / f"review-{number}.json") or {}))
+            return PostedReviews(**(self._read(self._of("review", number)) or {}))
         except PermanentError:
             return PostedReviews()
 
     def closed(self, number: PrNumber) -> None:
         """Forget what only matters while a pull request is open."""
         for what in ("rerun", "asked", "review"):
-            (self._folder / f"{what}-{number}.json").unlink(missing_ok=True)
+            self._of(what, number).unlink(missing_ok=True)
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
-            kept = json.loads(path.read_bytes())
-            if kept.pop("version") != VERSION:
-                raise ValueError("written by another version of this program")
-            return dict(kept)
+            return files.versioned(path, (VERSION,))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -216,6 +213,9 @@ class Notes:
     def _write(self, path: Path, kept: dict[str, object]) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.replace(path, json.dumps({"version": VERSION, **kept}))
+
+    def _of(self, what: str, number: PrNumber) -> Path:
+        return self._folder / f"{what}-{number}.json"
 
     def _path(self, what: str, base: str) -> Path:
         slot = hashlib.sha256(base.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -31,13 +31,13 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
         if task is None or node["isCrossRepository"]:
             return None
         rollup = node.get("statusCheckRollup") or {}
-        found = [*filter(None, (rollup.get("contexts") or {}).get("nodes") or ()), *contexts]
+        found = [*filter(None, _nodes(rollup, "contexts")), *contexts]
         # GitHub has been seen to show the checks of another commit.
         own: Sequence[Mapping[str, Any]] = (
             found if (rollup.get("commit") or {}).get("oid") == node["headRefOid"] else []
         )
         first, last = check_results.ends(own)
-        opinions = _opinions((node.get("reviews") or {}).get("nodes") or (), login(node.get("author")))
+        opinions = _opinions(_nodes(node, "reviews"), login(node.get("author")))
         return Pull(
             number=PrNumber(int(node["number"])),
             task=task,
@@ -58,14 +58,12 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
             node=node["id"],
             queued=node["isInMergeQueue"],
             spot=_spot(node.get("mergeQueueEntry")),
-            removed=_removed((node.get("removals") or {}).get("nodes") or ()),
+            removed=_removed(_nodes(node, "removals")),
             automatic=node["autoMergeRequest"] is not None,
             opinions=tuple(each for each in opinions if not each.ours),
             posted=tuple(each for each in opinions if each.ours),
-            remarks=_remarks((node.get("remarks") or {}).get("nodes") or ()),
-            unresolved=tuple(
-                each["id"] for each in (node.get("reviewThreads") or {}).get("nodes") or () if not each["isResolved"]
-            ),
+            remarks=_remarks(_nodes(node, "remarks")),
+            unresolved=tuple(each["id"] for each in _nodes(node, "reviewThreads") if not each["isResolved"]),
             more_threads=bool(((node.get("reviewThreads") or {}).get("pageInfo") or {}).get("hasNextPage")),
             changed=(str(node.get("updatedAt")), int(node.get("totalCommentsCount") or 0)),
             bypasses=node.get("viewerCanMergeAsAdmin") is not False,
@@ -78,6 +76,10 @@ def decoded(node: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]] = ())
         raise TemporaryError(
             f"GitHub's answer about a pull request can't be read ({type(error).__name__}: {error})", delay=60.0
         ) from error
+
+
+def _nodes(node: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
+    return (node.get(name) or {}).get("nodes") or ()
 
 
 def _spot(entry: Mapping[str, Any] | None) -> QueueSpot | None:

@@ -116,10 +116,7 @@ class StagingRecords:
 
 def _record(path: Path) -> StagingRecord:
     try:
-        kept = json.loads(path.read_bytes())
-        if kept.pop("version") != VERSION:
-            raise ValueError("written by another version of this program")
-        record = StagingRecord(**kept)
+        record = StagingRecord(**files.versioned(path, (VERSION,)))
         record.as_run  # noqa: B018 - all that it is made of can be read
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PermanentError(
