@@ -14,6 +14,7 @@ from reconciler.cli.logs import LogReader
 from reconciler.cli.rows import read_by
 from reconciler.cli.tails import Tails
 from reconciler.git import refs
+from reconciler.git.refs import HEADS
 from reconciler.loop.asking import ask
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import RunId, RunKind, TaskId, branch_of, split_key, usable
@@ -167,7 +168,7 @@ class LocalFacts(Struct, kw_only=True):
 
     def _diff(self, id: TaskId, base: str | None) -> str | None:
         try:
-            head = refs.head_of(self.site.git, f"refs/heads/{branch_of(id)}")
+            head = refs.head_of(self.site.git, HEADS + branch_of(id))
             if head is None or base is None:
                 return None
             changes = self.site.forge.changes

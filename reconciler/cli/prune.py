@@ -14,7 +14,8 @@ from reconciler.cli.output import Output, act, common, here, looking
 from reconciler.cli.session import LoopSession
 from reconciler.cli.task_names import known_in, on_a_task, task_named
 from reconciler.git import worktrees
-from reconciler.git.worktrees import BRANCHES, WorktreeListing
+from reconciler.git.refs import HEADS
+from reconciler.git.worktrees import WorktreeListing
 from reconciler.loop import clearing
 from reconciler.loop.loop import Tick
 from reconciler.model.errors import PermanentError, ReconcileError, TemporaryError, UsageError
@@ -140,7 +141,7 @@ def _branches(site: Site, tick: Tick, dry_run: bool) -> list[dict[str, Any]]:
 def venues(site: Site, known: WorktreeListing) -> list[Venue]:
     """Where worktrees of ours stand: as the manifests say, and where those stand that no manifest speaks of any more."""
     named = [spec.worktrees.root for spec in site.desired().epics]
-    left = [str(e.path.parent) for e in known.entries if (e.branch or "").startswith(BRANCHES + BRANCH_PREFIX)]
+    left = [str(e.path.parent) for e in known.entries if (e.branch or "").startswith(HEADS + BRANCH_PREFIX)]
     checks = [str(e.path.parent.parent) for e in known.entries if e.path.parent.name == CHECKS]
     default = [] if named else [str(site.repository.main.parent / DEFAULT_ROOT)]
     roots = dict.fromkeys(os.path.realpath(root) for root in (*named, *default, *left, *checks))

@@ -14,6 +14,7 @@ from functools import partial
 from reconciler.doctor.findings import Diagnosis, Probe, State
 from reconciler.doctor.scene import Scene
 from reconciler.git import committed_files, refs
+from reconciler.git.refs import HEADS
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ReconcileError
 from reconciler.model.values import replace
@@ -60,7 +61,7 @@ def _nodes(scene: Scene, site: Site, spec: EpicSpec, at: Venue) -> Iterator[Diag
 
 def _in_the_tree(site: Site, spec: EpicSpec, program: str) -> Iterator[Diagnosis]:
     """Whether an agent that is a file of the repository can be executed as the base holds it. What links lead to isn't asked."""
-    path, base = posixpath.normpath(program), refs.head_of(site.git, f"refs/heads/{spec.base}")
+    path, base = posixpath.normpath(program), refs.head_of(site.git, HEADS + spec.base)
     if base is None or path.startswith("../") or "{" in program:
         return
     mode, _ = committed_files.entry(site.git, base, path) or ("", None)
@@ -84,7 +85,7 @@ def _remote(site: Site, at: Venue, base: str) -> Iterator[Diagnosis]:
     if not isinstance(site.workspaces, AnyWorkspaces):
         return
     remote, ref = site.workspaces.elsewhere.refs(at.remote), f"{PROBE_REFS}{os.urandom(6).hex()}"
-    head = refs.head_of(site.git, f"refs/heads/{base}")
+    head = refs.head_of(site.git, HEADS + base)
     if head is None:
         return
     try:

@@ -14,6 +14,7 @@ from reconciler.doctor.findings import Diagnosis, Probe, State, named
 from reconciler.doctor.scene import Scene
 from reconciler.git import filters, locks
 from reconciler.git.identity import OURS
+from reconciler.git.refs import HEADS
 from reconciler.landing import filtered
 from reconciler.landing.checkouts import locked_by_us
 from reconciler.landing.merge_tree import MergeTrees
@@ -119,7 +120,7 @@ def _fetched(scene: Scene, site: Site, base: str) -> Diagnosis | None:
 
 def _commit(site: Site, branch: str) -> str:
     """The head of a branch; empty where there is no such branch."""
-    name = f"refs/heads/{branch}^{{commit}}"
+    name = f"{HEADS}{branch}^{{commit}}"
     return site.git.refs("rev-parse", "--verify", "--quiet", "--end-of-options", name, ok=(0, 1, 128)).text.strip()
 
 
@@ -157,8 +158,8 @@ def _filters(scene: Scene, site: Site) -> Iterator[Diagnosis]:
 
 def _in_the_way(site: Site) -> Iterator[Diagnosis]:
     branch = BRANCH_PREFIX.rstrip("/")
-    listed = site.git.refs("for-each-ref", "--format=%(refname)", f"refs/heads/{branch}").text.splitlines()
-    if f"refs/heads/{branch}" in listed:
+    listed = site.git.refs("for-each-ref", "--format=%(refname)", HEADS + branch).text.splitlines()
+    if HEADS + branch in listed:
         message = f"in the way: git can't make {BRANCH_PREFIX}TASK beside a branch of that name"
         hint = f"git branch -m {branch} old-{branch}"
         yield Diagnosis(name="branches", state=State.PROBLEM, found=branch, message=message, hint=hint)
@@ -225,13 +226,13 @@ def _push(site: Site, base: str) -> Iterator[Diagnosis]:
 
 def _rehearsed(site: Site, remote: Remote, base: str, head: str) -> _Rehearsal:
     how = ("--dry-run", "--porcelain", "--no-verify", "--recurse-submodules=no")
-    what = ("--", remote.address, f"{head}:refs/heads/{base}")
+    what = ("--", remote.address, f"{head}:{HEADS}{base}")
     try:
         env = site.git.reaching(remote.url, push=True)
         finished = site.git.objects("push", *how, *what, ok=(0, 1, 128), env=env, timeout_s=PUSH_S)
     except ReconcileError as error:
         return _Rehearsal(base, remote, "", str(error))
-    flag = next((line[:1] for line in finished.text.splitlines() if f":refs/heads/{base}\t" in line), "")
+    flag = next((line[:1] for line in finished.text.splitlines() if f":{HEADS}{base}\t" in line), "")
     return _Rehearsal(base, remote, flag, _why(finished.err))
 
 

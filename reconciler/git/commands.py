@@ -27,10 +27,11 @@ from reconciler.git.repository import INERT, Repository, environment
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import Sha
 from reconciler.system import file_lock, shell
+from reconciler.system.files import Stamp
 from reconciler.system.shell import Finished
 
 T = TypeVar("T")
-Loose = dict[str, tuple[fingerprints.FileMark, Sha]]
+Loose = dict[str, tuple[Stamp, Sha]]
 """What files held, by their paths and the marks that they bore then."""
 Refs = dict[str, tuple[Sha, bool]]
 """For every ref: the object that it names, and whether it does so by naming another ref."""

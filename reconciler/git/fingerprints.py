@@ -16,7 +16,6 @@ from pathlib import Path
 from reconciler.system.files import Stamp, stamp_of
 
 Mark = tuple[tuple[str, int, int, int, int], ...]
-FileMark = Stamp
 
 _SETTLES_NS = 1_000_000_000
 _PLAIN_REFS = (41, 65)  # a hash and a line end: what is of another size names another ref, or is broken
@@ -40,7 +39,7 @@ def of_files(*paths: Path) -> Mark | None:
     return None if None in marks else tuple(one for mark in marks if mark for one in mark)
 
 
-def of_status(found: os.stat_result) -> FileMark | None:
+def of_status(found: os.stat_result) -> Stamp | None:
     """A mark of one file that was looked at; None where it changed a moment ago."""
     if max(found.st_mtime_ns, found.st_ctime_ns) > time.time_ns() - _SETTLES_NS:
         return None

@@ -13,7 +13,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from reconciler.git.links import content, gitfile, same_folder
-from reconciler.git.worktrees import BRANCHES, MADE, NESTED, READY, Entry, WorktreeListing, place_of
+from reconciler.git.refs import HEADS
+from reconciler.git.worktrees import MADE, NESTED, READY, Entry, WorktreeListing, place_of
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha
 from reconciler.model.observed import Worktree, WorktreeFault
@@ -81,7 +82,7 @@ class FoundWorktree(Struct, frozen=True, kw_only=True):
             detail=self.detail,
             nested=self.nested() if ours else None,
             set_up=any(entry.has(READY) for entry in self.entries),
-            branch=branch.removeprefix(BRANCHES) if branch and ours else None,
+            branch=branch.removeprefix(HEADS) if branch and ours else None,
             went_on=went_on,
             amid=amid,
             amid_at=since,
@@ -124,7 +125,7 @@ def _is_whole(entries: tuple[Entry, ...], branch: str, leads_to: str | None) -> 
         names = set(os.listdir(leads_to))
     except OSError:
         return False
-    right = entry.branch == BRANCHES + branch and entry.head is not None
+    right = entry.branch == HEADS + branch and entry.head is not None
     return right and MADE in names and "index" in names and names.isdisjoint(_BUSY)
 
 
@@ -221,8 +222,8 @@ def _judge_made(entry: Entry, place: Path, branch: str, leads_to: str | None) ->
         return WorktreeFault.TAKEN, "its .git is damaged, and nothing says that this repository made it"
     if not entry.has("index"):
         return WorktreeFault.HALF_MADE, "its index is missing"
-    if entry.branch != BRANCHES + branch:
-        where = f"on {entry.branch.removeprefix(BRANCHES)}" if entry.branch else "on no branch"
+    if entry.branch != HEADS + branch:
+        where = f"on {entry.branch.removeprefix(HEADS)}" if entry.branch else "on no branch"
         return WorktreeFault.WRONG_BRANCH, f"it is {where} instead of {branch}{_busy(entry, ', amid {}')}"
     if entry.head is None:
         return WorktreeFault.WRONG_BRANCH, f"its branch {branch} does not exist"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from reconciler.git import fingerprints
 from reconciler.git.commands import Git, Loose, Refs
-from reconciler.git.fingerprints import FileMark
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import PULL_REQUEST_REFS, Sha
+from reconciler.system.files import Stamp
 
+HEADS = "refs/heads/"
 LOOK_S = 60.0
 _FILE_MAX = 100
 _HASH = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
@@ -101,7 +102,7 @@ def _ours(git: Git, prefix: str) -> Refs:
     return found
 
 
-def _folder(path: str) -> FileMark | None:
+def _folder(path: str) -> Stamp | None:
     try:
         about = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -166,7 +167,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
-def _mark(path: str) -> FileMark | None:
+def _mark(path: str) -> Stamp | None:
     """A mark of such a file; None where it is gone, or changed a moment ago."""
     try:
         return fingerprints.of_status(os.lstat(path))
@@ -174,7 +175,7 @@ def _mark(path: str) -> FileMark | None:
         return None
 
 
-def _read(path: str) -> tuple[FileMark | None, Sha | None]:
+def _read(path: str) -> tuple[Stamp | None, Sha | None]:
     """A mark of such a file, and what it says; None where it is gone: deleted, or packed, which is read next."""
     try:
         # Neither through a link, nor waiting for the one who put a pipe there.

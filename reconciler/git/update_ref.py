@@ -5,14 +5,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from reconciler.git.commands import Git
-from reconciler.git.refs import head_of, plain
+from reconciler.git.refs import head_of
 from reconciler.git.refusals import GitError
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha
-
-__all__ = ["HEADS", "Move", "head_of", "move", "plain"]
-
-HEADS = "refs/heads/"
 
 
 class Move(Struct, frozen=True):

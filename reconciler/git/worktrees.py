@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from reconciler.git import fingerprints, refs
 from reconciler.git.commands import Git
 from reconciler.git.links import content, gitfile, normal
+from reconciler.git.refs import HEADS
 from reconciler.model.names import Sha, is_sha
 from reconciler.model.values import replace
 
@@ -22,7 +23,6 @@ READY = "reconcile-ready"  # touched by a run once its set-up has succeeded
 NESTED = "reconcile-nested"  # the repository that was found inside it, last time somebody looked
 AS_MADE = "reconcile-index"  # a copy of its index as it was when its files were written
 LOCK_REASON = "reconcile "
-BRANCHES = "refs/heads/"
 _Refs = Mapping[str, tuple[Sha, bool]]
 
 _INITIALIZING = "initializing"  # git's own reason while it makes a worktree
@@ -65,7 +65,7 @@ class WorktreeListing(Struct, frozen=True):
 
     def holding(self, branch: str) -> tuple[Entry, ...]:
         """Every worktree that has this branch checked out."""
-        return tuple(entry for entry in self.entries if entry.branch == BRANCHES + branch)
+        return tuple(entry for entry in self.entries if entry.branch == HEADS + branch)
 
 
 def read(git: Git) -> WorktreeListing:
@@ -90,7 +90,7 @@ def around(git: Git, place: Path | None, branch: str | None) -> WorktreeListing:
     where it repairs or moves a worktree): it is noticed once `read` has. Git itself refuses what is taken.
     """
     common = git.repository.common
-    name, head = place and os.path.basename(gitfile(place) or ""), branch and f"ref: {BRANCHES}{branch}"
+    name, head = place and os.path.basename(gitfile(place) or ""), branch and f"ref: {HEADS}{branch}"
     found = []
     for entry in _admins(f"{common}/worktrees"):
         try:
@@ -160,7 +160,7 @@ def _by_files(git: Git, fields: Mapping[Path, list[_Admin]]) -> tuple[Entry, ...
     """Every worktree as git's own files tell; None where only git can tell what one of them has checked out."""
     # Not `git worktree list`: it gives up on all of them while somebody adds one, and is asked for more than anything.
     repository = git.repository
-    packed = cache(lambda: refs.readable(git, BRANCHES)[0])  # only where a branch has no file of its own
+    packed = cache(lambda: refs.readable(git, HEADS)[0])  # only where a branch has no file of its own
     found: list[Entry | None] = [
         Entry(path=repository.main)
         if repository.bare
@@ -175,7 +175,7 @@ def _by_head(git: Git, path: Path, value: _Admin | None, text: str | None, packe
     admin, locked = (value.admin, value.locked) if value else (None, None)
     if text is None:
         return None
-    if text.startswith(f"ref: {BRANCHES}"):
+    if text.startswith(f"ref: {HEADS}"):
         branch = text.removeprefix("ref: ")
         own = refs.in_its_own_file(git, branch)
         commit, names_another = (own, False) if own else packed().get(branch, (None, False))

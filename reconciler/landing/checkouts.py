@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reconciler.git import large_files, worktrees
 from reconciler.git.commands import Git
-from reconciler.git.update_ref import HEADS
+from reconciler.git.refs import HEADS
 from reconciler.landing.opened import BaseCheckout, CheckoutStep, opened
 from reconciler.model.errors import BlockedError, ContentRefusedError, TemporaryError
 from reconciler.model.names import Sha

@@ -11,9 +11,10 @@ import secrets
 from collections.abc import Sequence
 from typing import Protocol
 
-from reconciler.git import objects, update_ref
+from reconciler.git import objects, refs, update_ref
 from reconciler.git.commands import Git
-from reconciler.git.update_ref import HEADS, Move
+from reconciler.git.refs import HEADS
+from reconciler.git.update_ref import Move
 from reconciler.landing import checkouts, following
 from reconciler.landing.commits import Commits, concerning
 from reconciler.landing.history import History
@@ -87,7 +88,7 @@ class LandingLine:
             self._forget(
                 Intent(base=base, old=Sha(""), new=Sha("")), lock
             )  # what was cut off before it was written down
-            theirs, ours = self._remotes.last_heard(base), update_ref.head_of(self._git, HEADS + base)
+            theirs, ours = self._remotes.last_heard(base), refs.head_of(self._git, HEADS + base)
             if theirs and ours and theirs != ours and self._history.contains(theirs, ours):
                 self._advance(Intent(base=base, old=ours, new=theirs), (), lock)
                 self._remotes.remember(base, theirs)
@@ -96,7 +97,7 @@ class LandingLine:
         """Move any branch from one commit to another, and whatever has it checked out; what only it held is the caller's."""
         with self._git.writing() as lock:
             self._settle(branch, lock)
-            now = update_ref.head_of(self._git, HEADS + branch)
+            now = refs.head_of(self._git, HEADS + branch)
             if now == new:
                 return
             if now != old:
@@ -135,7 +136,7 @@ class LandingLine:
 
     def local(self, base: str) -> Sha:
         """The head of the local base. Raises PermanentError when there is none."""
-        head = update_ref.head_of(self._git, HEADS + base)
+        head = refs.head_of(self._git, HEADS + base)
         if head:
             return head
         unborn = self._git.refs("symbolic-ref", "-q", "HEAD", ok=(0, 1, 128)).text.strip() == HEADS + base
@@ -164,7 +165,7 @@ class LandingLine:
             raise ChangedError(f"{order.task}: #{order.number} is {kept.record.state}")
         if kept.record.rejected(head):
             raise ChangedError(f"{order.task}: {head[:12]} was rejected")
-        now = update_ref.head_of(self._git, HEADS + branch_of(order.task))
+        now = refs.head_of(self._git, HEADS + branch_of(order.task))
         if now != head:
             at = now[:12] if now else "gone"
             raise ChangedError(f"{order.task}: its head is {at}, not {head[:12]}, which was judged")
@@ -206,13 +207,13 @@ class LandingLine:
 
     def _name(self, intent: Intent, lock: int) -> None:
         """Have git keep what is to land."""
-        before = update_ref.head_of(self._git, intent.ref)
+        before = refs.head_of(self._git, intent.ref)
         if before != intent.new:
             update_ref.move(self._git, (Move(intent.ref, before, intent.new),), f"about to {_landing(intent)}", lock)
 
     def _forget(self, intent: Intent, lock: int) -> None:
         """What was begun has come to its end, whichever."""
-        if named := update_ref.head_of(self._git, intent.ref):
+        if named := refs.head_of(self._git, intent.ref):
             update_ref.move(self._git, (Move(intent.ref, named, gone=True),), "landed, or not", lock)
         self._intents.drop(intent.base)
 
@@ -264,7 +265,7 @@ class LandingLine:
             moves.append(self._pulls.landing(pull, mine.head, mine.commit, mine.method))
             if not intent.push:
                 moves.append(Move(HEADS + pull.record.branch, mine.head))
-        if update_ref.head_of(self._git, intent.ref) == intent.new:
+        if refs.head_of(self._git, intent.ref) == intent.new:
             moves.append(Move(intent.ref, intent.new, gone=True))
         update_ref.move(self._git, tuple(moves), _landing(intent) if kept else "follow the remote", lock)
 

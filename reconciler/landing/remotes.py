@@ -13,8 +13,8 @@ from msgspec import Struct
 from reconciler.git import large_files, logins
 from reconciler.git.ancestry import contains
 from reconciler.git.commands import Git
+from reconciler.git.refs import HEADS
 from reconciler.git.refusals import GitError
-from reconciler.git.update_ref import HEADS
 from reconciler.landing import large_uploads, refusals
 from reconciler.model.errors import (
     ChangedError,
@@ -53,7 +53,7 @@ class Remote(Struct, frozen=True):
 
 def default_base(tool: Git) -> str | None:
     """The branch that work lands on: origin's default, else the one that the main checkout is on."""
-    for ref, prefix in (("refs/remotes/origin/HEAD", "refs/remotes/origin/"), ("HEAD", "refs/heads/")):
+    for ref, prefix in (("refs/remotes/origin/HEAD", "refs/remotes/origin/"), ("HEAD", HEADS)):
         found = tool.refs("symbolic-ref", "--quiet", ref, ok=(0, 1, 128)).text.strip()
         if found.startswith(prefix):
             return found.removeprefix(prefix)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from reconciler.git import objects, update_ref
+from reconciler.git import objects, refs, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.identity import identity
 from reconciler.git.objects import Commit
-from reconciler.git.update_ref import HEADS, Move
+from reconciler.git.refs import HEADS
+from reconciler.git.update_ref import Move
 from reconciler.landing import commits
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.landing import LandingLine
@@ -35,20 +36,20 @@ class Stacks:
 
     def all(self) -> Mapping[TaskId, Upon]:
         """What each task's branch began on, if on another's."""
-        found = ((_NAMED.fullmatch(ref), sha) for ref, (sha, _) in update_ref.plain(self._git, REFS).items())
+        found = ((_NAMED.fullmatch(ref), sha) for ref, (sha, _) in refs.plain(self._git, REFS).items())
         named = ((TaskId(name[1]), TaskId(name[2]), sha) for name, sha in found if name)
         return {task: Upon(parent, sha) for task, parent, sha in named if usable(task) and usable(parent)}
 
     def begin(self, task: TaskId, upon: Upon) -> None:
         """Note that the branch of a task, which is not there yet, begins on that of another. Raises ChangedError."""
         with self._git.writing() as lock:
-            if update_ref.head_of(self._git, HEADS + branch_of(task)):
+            if refs.head_of(self._git, HEADS + branch_of(task)):
                 raise ChangedError(f"{branch_of(task)} is there already", hint="it is judged again")
-            if update_ref.head_of(self._git, HEADS + branch_of(upon.parent)) != upon.fork:
+            if refs.head_of(self._git, HEADS + branch_of(upon.parent)) != upon.fork:
                 raise ChangedError(f"{branch_of(upon.parent)} has moved on", hint="it is judged again")
             self._forget(task, lock, but=upon.parent)
             ref = f"{REFS}{task}/{upon.parent}"
-            before = update_ref.head_of(self._git, ref)
+            before = refs.head_of(self._git, ref)
             if before != upon.fork:
                 update_ref.move(self._git, (Move(ref, before, upon.fork),), f"on {branch_of(upon.parent)}", lock)
 
@@ -97,7 +98,7 @@ class Stacks:
         return found
 
     def _forget(self, task: TaskId, lock: int, but: TaskId | None = None) -> None:
-        for ref in update_ref.plain(self._git, f"{REFS}{task}"):
+        for ref in refs.plain(self._git, f"{REFS}{task}"):
             if ref != f"{REFS}{task}/{but}":
                 self._git.refs("update-ref", "-d", ref, ok=(0, 128), lock=lock)
 

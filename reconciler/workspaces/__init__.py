@@ -17,7 +17,8 @@ from pathlib import Path
 from reconciler.git import committed_files, own_view
 from reconciler.git.commands import Git
 from reconciler.git.places import FoundWorktree, busy, foreign, look
-from reconciler.git.worktrees import BRANCHES, MADE, Entry
+from reconciler.git.refs import HEADS
+from reconciler.git.worktrees import MADE, Entry
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import BRANCH_PREFIX, BranchName, Sha, TaskId, branch_of, usable, usable_subject
@@ -160,7 +161,7 @@ class GitWorkspaces:
                 raise ChangedError(f"{task}: its worktree is not at {head[:12]}, off its branch, any more")
             with self._git.writing() as writer:
                 self._branches.bring(task, head, writer)
-                checkout.attach(found.admins[0], BRANCHES + branch_of(task))
+                checkout.attach(found.admins[0], HEADS + branch_of(task))
 
     # --- saving and removing ---
 
@@ -234,7 +235,7 @@ class GitWorkspaces:
         if found.fault is not WorktreeFault.WRONG_BRANCH or len(found.entries) != 1:
             return False
         (entry,) = found.entries
-        of_a_task = bool(entry.branch and entry.branch.startswith(BRANCHES + BRANCH_PREFIX))
+        of_a_task = bool(entry.branch and entry.branch.startswith(HEADS + BRANCH_PREFIX))
         if entry.head is None or of_a_task or busy(entry):
             return False
         return self._branches.grew_into(task, entry.head, entry.branch)
@@ -290,5 +291,5 @@ def _check_place(root: str, subject: str) -> Path:
 
 
 def _ours(entry: Entry, folder: Path) -> bool:
-    marked = entry.locked_by_us or entry.has(MADE) or (entry.branch or "").startswith(BRANCHES + BRANCH_PREFIX)
+    marked = entry.locked_by_us or entry.has(MADE) or (entry.branch or "").startswith(HEADS + BRANCH_PREFIX)
     return entry.path.parent == folder and entry.admin is not None and marked

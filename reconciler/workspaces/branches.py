@@ -10,13 +10,12 @@ from msgspec import Struct
 from reconciler.git import fingerprints
 from reconciler.git.ancestry import Ancestry
 from reconciler.git.commands import Git
-from reconciler.git.refs import readable
+from reconciler.git.refs import HEADS, readable
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import BRANCH_PREFIX, Sha, TaskId, branch_of, is_sha, task_of
 from reconciler.model.observed import Branch
 from reconciler.workspaces.stale_locks import clear
 
-_HEADS = "refs/heads/"
 _MEASURED_AT_MAX = 10_000
 
 
@@ -40,7 +39,7 @@ class Branches:
         How far one is ahead git counts once per head: of what the base took over since then it may count too much.
         """
         # A link to another branch: what is done to it would be done to that one.
-        named = ((task_of(ref.removeprefix(_HEADS)), seen) for ref, seen in self._refs().items() if not seen.symbolic)
+        named = ((task_of(ref.removeprefix(HEADS)), seen) for ref, seen in self._refs().items() if not seen.symbolic)
         heads = {task: seen.head for task, seen in named if task}
         ahead = {head: self._ancestry.ahead(base, head) for head in heads.values()}
         contained = self._in_base(base, frozenset(head for head, more in ahead.items() if more is None))
@@ -54,7 +53,7 @@ class Branches:
 
     def damaged(self) -> Mapping[TaskId, str]:
         """Branches that could not be read at the last look: why, and what puts back what their logs name last."""
-        return {task: self._mending(ref) for ref in sorted(self._broken) if (task := task_of(ref.removeprefix(_HEADS)))}
+        return {task: self._mending(ref) for ref in sorted(self._broken) if (task := task_of(ref.removeprefix(HEADS)))}
 
     def _mending(self, ref: str) -> str:
         # No git command writes over a ref that git calls broken, or removes it.
@@ -69,11 +68,11 @@ class Branches:
         except (OSError, IndexError):
             last = ""
         how = f"'echo {last} > {file}' puts back what it named last" if is_sha(last) else f"'rm {file}' removes it"
-        return f"git calls its branch {ref.removeprefix(_HEADS)} broken; {how}"
+        return f"git calls its branch {ref.removeprefix(HEADS)} broken; {how}"
 
     def head(self, task: TaskId) -> Sha | None:
         """Where the branch of `task` stands; None when there is none."""
-        seen = self._refs().get(_HEADS + branch_of(task))
+        seen = self._refs().get(HEADS + branch_of(task))
         return seen.head if seen else None
 
     def start(self, task: TaskId, base: Sha, lock: int) -> None:
@@ -82,7 +81,7 @@ class Branches:
         Raises PermanentError for a name that is in the way.
         """
         refs = self._refs()
-        ref = _HEADS + branch_of(task)
+        ref = HEADS + branch_of(task)
         if ref in refs:
             if refs[ref].symbolic:
                 error = PermanentError(
@@ -92,10 +91,10 @@ class Branches:
             if refs[ref].head != base and self._within(base, refs[ref].head):
                 self._git.refs("update-ref", "--no-deref", ref, base, refs[ref].head, lock=lock)
             return
-        namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
+        namespace = HEADS + BRANCH_PREFIX.rstrip("/")
         below = next((other for other in refs if other.startswith(ref + "/")), None)
         if taken := namespace if namespace in refs else below:
-            name = taken.removeprefix(_HEADS)
+            name = taken.removeprefix(HEADS)
             raise PermanentError(
                 f"a branch called {name} is in the way of {branch_of(task)}", hint=f"git branch -m {name} old-{name}"
             ).due_to(*self._git.repository.files_of(taken))
@@ -110,7 +109,7 @@ class Branches:
         if now != expected:
             raise ChangedError(f"{branch_of(task)} moved from {expected[:12]} to {now[:12]}")
         # Without --no-deref a symbolic branch would have us delete the one that it names.
-        self._git.refs("update-ref", "--no-deref", "-d", _HEADS + branch_of(task), expected, lock=lock)
+        self._git.refs("update-ref", "--no-deref", "-d", HEADS + branch_of(task), expected, lock=lock)
 
     def grew_into(self, task: TaskId, head: Sha, on: str | None) -> bool:
         """True where `head`, on the branch `on`, holds more than the branch of `task`, or is that under another name."""
@@ -121,7 +120,7 @@ class Branches:
 
     def bring(self, task: TaskId, head: Sha, lock: int) -> None:
         """Move the branch of `task` to `head`, or make it there."""
-        self._git.refs("update-ref", "--no-deref", _HEADS + branch_of(task), head, self.head(task) or "", lock=lock)
+        self._git.refs("update-ref", "--no-deref", HEADS + branch_of(task), head, self.head(task) or "", lock=lock)
 
     def _renamed(self, task: TaskId, on: str) -> bool:
         """True where git's log of a branch says that it was that of the task."""
@@ -129,7 +128,7 @@ class Branches:
             log = (self._git.repository.common / "logs" / on).read_text("utf-8", "replace")
         except OSError:
             return False
-        return f"\tBranch: renamed {_HEADS}{branch_of(task)} to {on}\n" in log
+        return f"\tBranch: renamed {HEADS}{branch_of(task)} to {on}\n" in log
 
     def _within(self, base: Sha, head: Sha) -> bool:
         """True where the base contains a head: by no commit is anything else on it."""
@@ -139,7 +138,7 @@ class Branches:
         """Those of the heads that the base contains."""
         if not heads:
             return frozenset()
-        namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
+        namespace = HEADS + BRANCH_PREFIX.rstrip("/")
         mark = fingerprints.of_refs(self._git.repository.common, namespace)
         ask = ("for-each-ref", f"--merged={base}", "--format=%(objectname)", namespace)
         found = self._git.remembered(("merged", base), mark, lambda: frozenset(self._git.refs(*ask).text.split()))
@@ -153,6 +152,6 @@ class Branches:
         return self._ahead[head]
 
     def _refs(self) -> dict[str, _Ref]:
-        namespace = _HEADS + BRANCH_PREFIX.rstrip("/")
+        namespace = HEADS + BRANCH_PREFIX.rstrip("/")
         found, self._broken = readable(self._git, namespace)
         return {ref: _Ref(*seen) for ref, seen in found.items()}

@@ -12,9 +12,10 @@ from datetime import datetime
 from reconciler.git import identity, refs, update_ref
 from reconciler.git.ancestry import contains
 from reconciler.git.commands import Git
+from reconciler.git.refs import HEADS
 from reconciler.git.run_reports import Reported
 from reconciler.git.task_refs import TaskRefs, identity_of
-from reconciler.git.update_ref import HEADS, Move
+from reconciler.git.update_ref import Move
 from reconciler.model.desired import EpicSpec
 from reconciler.model.errors import ChangedError, PermanentError, ReconcileError
 from reconciler.model.names import (

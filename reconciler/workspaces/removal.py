@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from reconciler.git.commands import Git
 from reconciler.git.places import FoundWorktree
-from reconciler.git.worktrees import AS_MADE, BRANCHES, MADE, NESTED, Entry
+from reconciler.git.refs import HEADS
+from reconciler.git.worktrees import AS_MADE, MADE, NESTED, Entry
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import Sha, TaskId, branch_of, is_sha
 from reconciler.model.observed import Salvage, WorktreeFault
@@ -99,7 +100,7 @@ class Removals(Struct, frozen=True, kw_only=True):
     def work(self, task: TaskId, found: FoundWorktree) -> Work:
         """What there is to be saved, and from where it is counted."""
         branch = self.branches.head(task)
-        others = {entry.branch for entry in found.entries} - {None, BRANCHES + branch_of(task)}
+        others = {entry.branch for entry in found.entries} - {None, HEADS + branch_of(task)}
         return Work(
             task=task,
             place=found.place,

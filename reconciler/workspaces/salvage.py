@@ -13,6 +13,7 @@ from reconciler.git import objects, refs
 from reconciler.git.commands import Git
 from reconciler.git.identity import OUR_VARIABLES
 from reconciler.git.ref_cache import RefCache
+from reconciler.git.refs import HEADS
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import (
     CHECK_REFS,
@@ -138,7 +139,7 @@ class Salvages:
         saved = (kept.salvage for prefix in (SALVAGE_REFS, DROPPED_REFS) for kept in self._kept(f"{prefix}{task}/"))
         newest = max(saved, key=lambda s: s.n, default=None)
         if newest is None:
-            there = self._at(f"refs/heads/{branch_of(task)}")
+            there = self._at(HEADS + branch_of(task))
             hint = f"what was committed is on its branch: git log {branch_of(task)}"
             if not there:
                 hint = f"it has no branch either; 'reconcile describe {task}' shows how it stands"
@@ -150,7 +151,7 @@ class Salvages:
 
     def _branch(self, branch: BranchName, commit: Sha) -> bool:
         """True when the branch was made, or stands on this commit already."""
-        ref = f"refs/heads/{branch}"
+        ref = HEADS + branch
         with self._git.writing() as lock:
             if now := self._at(ref):
                 return now == commit
@@ -173,7 +174,7 @@ class Salvages:
     def _lost(self, work: Work) -> tuple[Sha, ...]:
         """The heads that no other ref holds. Saved work of the same task does not count, so that it is found again."""
         # Of a worktree that is on its branch there is nothing to ask.
-        own_branch = refs.in_its_own_file(self._git, f"refs/heads/{branch_of(work.task)}")
+        own_branch = refs.in_its_own_file(self._git, HEADS + branch_of(work.task))
         excluded = (f"--exclude={work.branch}",) if work.branch else ()
         # What a check runs on is named for as long as that takes, and for no one's work.
         own = (f"--exclude={SALVAGE_REFS}{work.task}/*", f"--exclude={DROPPED_REFS}*", f"--exclude={CHECK_REFS}*")

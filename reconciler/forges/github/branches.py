@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from reconciler.git import objects, update_ref
+from reconciler.git import objects, refs, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.identity import identity
-from reconciler.git.refs import plain
-from reconciler.git.update_ref import HEADS, Move
+from reconciler.git.refs import HEADS
+from reconciler.git.update_ref import Move
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine
 from reconciler.landing.remotes import Remotes
@@ -44,12 +44,12 @@ class TaskBranches:
 
     def tasks(self) -> Iterable[TaskId]:
         """The tasks that have a branch here."""
-        found = plain(self._git, HEADS + BRANCH_PREFIX.rstrip("/"))
+        found = refs.plain(self._git, HEADS + BRANCH_PREFIX.rstrip("/"))
         return [task for ref in found if (task := task_of(ref.removeprefix(HEADS)))]
 
     def head(self, task: TaskId) -> Sha | None:
         """Where the branch here stands; None where there is none."""
-        return update_ref.head_of(self._git, HEADS + branch_of(task))
+        return refs.head_of(self._git, HEADS + branch_of(task))
 
     def standing(self, task: TaskId, there: Sha) -> Standing:
         """How the branch here stands to its head on GitHub, whose objects are here."""
@@ -120,7 +120,7 @@ class TaskBranches:
             self._git.refs("update-ref", "-d", kept + task, ok=(0, 128))
 
     def _from_here(self, task: TaskId, there: Sha) -> bool:
-        return there in (update_ref.head_of(self._git, PUSHED + task), update_ref.head_of(self._git, PUSHING + task))
+        return there in (refs.head_of(self._git, PUSHED + task), refs.head_of(self._git, PUSHING + task))
 
     def _remember(self, task: TaskId, head: Sha, where: str = PUSHED) -> None:
         self._git.refs("update-ref", "--no-deref", "-m", "reconcile: push", "--", where + task, head)
@@ -128,11 +128,11 @@ class TaskBranches:
     def _keep(self, task: TaskId, head: Sha) -> None:
         """Save commits that only the branch here has, before it goes where somebody else has taken it."""
         with self._git.writing() as lock:
-            saved = update_ref.plain(self._git, f"{SALVAGE_REFS}{task}")
+            saved = refs.plain(self._git, f"{SALVAGE_REFS}{task}")
             kept = objects.commits(self._git, *(sha for sha, _ in saved.values()))
             if any(head in commit.parents for commit in kept):
                 return
-            gone = update_ref.plain(self._git, f"{DROPPED_REFS}{task}")
+            gone = refs.plain(self._git, f"{DROPPED_REFS}{task}")
             numbers = [int(name) for ref in (*saved, *gone) if (name := ref.rpartition("/")[2]).isdecimal()]
             ref = salvage_ref(task, max(numbers, default=0) + 1)
             update_ref.move(

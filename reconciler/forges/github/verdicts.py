@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from msgspec import ValidationError, convert, to_builtins
 
-from reconciler.git import objects, update_ref
+from reconciler.git import objects, refs, update_ref
 from reconciler.git.commands import Git
 from reconciler.git.identity import identity
 from reconciler.git.objects import GitObject
@@ -43,9 +43,7 @@ class Verdicts:
 
     def all(self) -> Mapping[PrNumber, Reviews]:
         """Every verdict and order, by pull request."""
-        named = [
-            (ref, sha) for ref, (sha, _) in update_ref.plain(self._git, REVIEW_REFS).items() if _NAMED.fullmatch(ref)
-        ]
+        named = [(ref, sha) for ref, (sha, _) in refs.plain(self._git, REVIEW_REFS).items() if _NAMED.fullmatch(ref)]
         reviews, damaged = self._said.by(named)
         self.damaged = {PrNumber(int(ref.removeprefix(REVIEW_REFS))): error for ref, error in damaged.items()}
         return {PrNumber(int(ref.removeprefix(REVIEW_REFS))): what for ref, what in reviews.items()}
@@ -63,7 +61,7 @@ class Verdicts:
         """Record a person's verdict on a head."""
         ref = f"{REVIEW_REFS}{number}"
         with self._git.writing() as lock:
-            before = update_ref.head_of(self._git, ref)
+            before = refs.head_of(self._git, ref)
             known = self.all().get(number, ())
             last = next((review for review in reversed(known) if review.head == head), None)
             if last and (last.verdict, last.text) == (verdict, text):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reconciler.forges.local.pulls import Pulls
-from reconciler.git import update_ref
+from reconciler.git import refs
 from reconciler.git.commands import Git
 from reconciler.git.refusals import GitError
 from reconciler.landing import checkouts, filtered
@@ -219,7 +219,7 @@ class LocalForge(Stacking):
         if ref is None:
             return None
         try:
-            theirs = update_ref.head_of(self._git, ref)
+            theirs = refs.head_of(self._git, ref)
             ahead = theirs is not None and theirs != ours and self._history.contains(theirs, ours)
         except (GitError, PermanentError):  # its objects are not here, or it is no ref at all
             return None

@@ -15,7 +15,8 @@ from reconciler.git import objects, refs, update_ref
 from reconciler.git.commands import Git, Refs
 from reconciler.git.identity import identity
 from reconciler.git.ref_cache import RefCache
-from reconciler.git.update_ref import HEADS, Move
+from reconciler.git.refs import HEADS
+from reconciler.git.update_ref import Move
 from reconciler.landing.signature import Signature
 from reconciler.model import pull_records as records
 from reconciler.model.errors import ChangedError, PermanentError
@@ -55,7 +56,7 @@ class Pulls:
     def show(self, number: PrNumber) -> StoredPull:
         """One pull request. Raises PermanentError when there is none, or when its record is damaged."""
         found = self._read(ref := pull_request_ref(number))
-        if not found and (unread := self._read_of(update_ref.plain(self._git, ref))[1].get(ref)):
+        if not found and (unread := self._read_of(refs.plain(self._git, ref))[1].get(ref)):
             raise unread
         if not found:
             raise PermanentError(f"there is no pull request #{number}", hint="'reconcile pr list' names them all")
@@ -111,12 +112,12 @@ class Pulls:
         return Move(kept.ref, kept.commit, self._write(record))
 
     def _with_head(self, record: PullRecord) -> PullRecord:
-        head = update_ref.head_of(self._git, HEADS + record.branch)
+        head = refs.head_of(self._git, HEADS + record.branch)
         return replace(record, head=head) if head and not record.landed else record
 
     def _expect_branch(self, task: TaskId, head: Sha) -> None:
         branch = branch_of(task)
-        now = update_ref.head_of(self._git, HEADS + branch)
+        now = refs.head_of(self._git, HEADS + branch)
         if now != head:
             at = now[:12] if now else "gone"
             raise ChangedError(f"{task}: the head of {branch} is {at}, not {head[:12]}", hint="look at it again")
@@ -127,7 +128,7 @@ class Pulls:
         try:
             update_ref.move(self._git, (pin, Move(ref, None, self._write(record))), f"open #{record.number}", lock)
         except ChangedError:
-            if update_ref.head_of(self._git, ref) is None:
+            if refs.head_of(self._git, ref) is None:
                 raise
             return False
         return True
@@ -180,7 +181,7 @@ class Pulls:
                 yield stored, record.seen(heads.get(record.task) if record.open else None)
 
     def _read(self, pattern: str) -> list[StoredPull]:
-        return self._decoded(update_ref.plain(self._git, pattern))
+        return self._decoded(refs.plain(self._git, pattern))
 
     def _decoded(self, rows: Refs) -> list[StoredPull]:
         # A name that is no number of a pull request is none of ours.
