@@ -19,13 +19,13 @@ from msgspec import Struct
 from reconciler.git.commands import Git
 from reconciler.git.committed_files import LINK
 from reconciler.git.refusals import rights
+from reconciler.git.tree_entries import SUBMODULE
 from reconciler.landing.checkouts import LOCK_SAYS, blocked, expect_its_files, locked_by_us
 from reconciler.landing.opened import BaseCheckout, CheckoutStep, Opened, opened, standing
 from reconciler.model.errors import TemporaryError
 from reconciler.model.names import Sha
 
 _AT_ONCE = 200
-_SUBMODULE = "160000"
 
 Entry = tuple[str, str]  # mode and sha of a file
 
@@ -267,7 +267,7 @@ def _changes(seen: Opened, way: CheckoutStep) -> list[PathChange]:
     found = []
     for header, path in zip(listed[0::2], listed[1::2], strict=False):
         old, new = sides(header)
-        if _SUBMODULE not in ((old or new or "")[0], (new or old or "")[0]):
+        if SUBMODULE not in ((old or new or "")[0], (new or old or "")[0]):
             found.append(PathChange(path, old, new))
     return found
 

@@ -17,12 +17,11 @@ from reconciler.git import objects, trees
 from reconciler.git.commands import Git
 from reconciler.git.identity import OURS
 from reconciler.git.refusals import GitError
+from reconciler.git.tree_entries import BEADS, SUBMODULE
 from reconciler.landing.signature import Signature
 from reconciler.model.names import Sha
 from reconciler.system.shell import Finished
 
-BEADS = ".beads"
-_SUBMODULE = "160000"
 _OBJECT = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
 _ATTRIBUTES_MAX = 1024 * 1024
 _FILE_MAX = 4 * 1024 * 1024
@@ -102,7 +101,7 @@ class MergeTree(Struct, frozen=True):
             listed = self.run("diff-tree", "-r", "--raw", "--no-renames", "-z", old, new).text.split("\0")
             entries = list(zip(listed[::2], listed[1::2], strict=False))
             # A tree made by hand can hold a path twice: both count.
-            submodules = (path for about, path in entries if _SUBMODULE in about[1:].split()[:2])
+            submodules = (path for about, path in entries if SUBMODULE in about[1:].split()[:2])
             return TreeChanges(frozenset(path for _, path in entries), frozenset(submodules))
         return TreeChanges(frozenset(found), frozenset(path for path, submodule in found.items() if submodule))
 

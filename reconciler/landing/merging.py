@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from reconciler.git.refusals import GitError
-from reconciler.landing.merge_tree import BEADS, MergeTree
+from reconciler.git.tree_entries import of_beads
+from reconciler.landing.merge_tree import MergeTree
 from reconciler.model.names import Sha
 from reconciler.model.observed import Candidate, Conflict
 
@@ -87,8 +88,3 @@ def _scripts(content: bytes | None) -> Any:
 def nowhere(path: str) -> bool:
     """True for a path in a tree that was made by hand: it leads out of a checkout, or into its git dir."""
     return any(part.lower() in ("", ".", "..", ".git") for part in path.split("/"))
-
-
-def of_beads(path: str) -> bool:
-    """True for what is the tracker's."""
-    return path == BEADS or path.startswith(f"{BEADS}/")

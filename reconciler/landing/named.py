@@ -11,13 +11,13 @@ from msgspec import Struct
 
 from reconciler.git.commands import Git
 from reconciler.git.committed_files import LINK, behind
+from reconciler.git.tree_entries import SUBMODULE
 from reconciler.model.globs import fits
 from reconciler.model.instructions import INSTRUCTIONS, PROSE, names
 from reconciler.model.names import Sha
 
 _DEEPEST = 5  # imports of imports
 _FILES_MAX, _SIZE_MAX = 1000, 1 << 20
-_SUBMODULE = "160000"
 # Of each glob what no path can lack that it is about: most paths of a tree have none of these.
 _CORES = tuple({max(re.split(r"[*?]+", glob.strip("*/").lower()), key=len) for glob in INSTRUCTIONS})
 
@@ -85,7 +85,7 @@ def _tree(git: Git, commit: Sha) -> Mapping[str, tuple[str, Sha]]:
     """Mode and object of every file of a commit, by path."""
     rows = git.objects("ls-tree", "-r", "-z", "--full-tree", commit).out.decode("utf-8", "replace").split("\0")
     split = ((row.partition("\t")[2], row.partition("\t")[0].split(" ")) for row in rows if row)
-    return {path: (mode, Sha(name)) for path, (mode, _, name) in split if mode != _SUBMODULE}
+    return {path: (mode, Sha(name)) for path, (mode, _, name) in split if mode != SUBMODULE}
 
 
 def _instructions(tree: Mapping[str, tuple[str, Sha]]) -> list[str]:

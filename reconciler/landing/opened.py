@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from reconciler.git import large_files
 from reconciler.git.commands import Git
-from reconciler.landing.merge_tree import BEADS
+from reconciler.git.tree_entries import of_beads
 from reconciler.model.errors import PermanentError
 from reconciler.model.names import Sha
 from reconciler.system.shell import Finished
@@ -70,7 +70,7 @@ class Opened(Struct, frozen=True):
         args = ("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty")
         found = self.run(*args, "--no-ahead-behind").text.split("\0")
         paths = (line[3:].rstrip("/") for line in found if line)
-        return frozenset(path for path in paths if path != BEADS and not path.startswith(f"{BEADS}/"))
+        return frozenset(path for path in paths if not of_beads(path))
 
     def refresh(self) -> None:
         # A file that was touched but not changed would be taken for an edit.

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 
 from reconciler.git.commands import Git
+from reconciler.git.tree_entries import BEADS
 from reconciler.landing import following
 from reconciler.landing.following import Entry, PathChange
 from reconciler.landing.history import History
-from reconciler.landing.merge_tree import BEADS
 from reconciler.landing.opened import BaseCheckout, opened
 from reconciler.model.names import Sha, TaskId
 from reconciler.model.observed import Landing

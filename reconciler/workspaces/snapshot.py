@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from reconciler.git import objects
 from reconciler.git.commands import Git
 from reconciler.git.refusals import UnusableTree
+from reconciler.git.tree_entries import SUBMODULE, of_beads
 from reconciler.git.worktrees import AS_MADE
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import Sha, TaskId
@@ -26,8 +27,6 @@ from reconciler.workspaces.folders import Contents, Stamp
 
 READ_TIMEOUT_S = 3600.0
 
-_GITLINK = "160000"
-_BEADS = ".beads"
 _CONFIG = (
     # An index of ours is one file. A file that can't be converted back exactly is still saved.
     *("core.splitIndex=false", "core.safecrlf=false", "core.sparseCheckout=false", "core.fsync=all"),
@@ -142,7 +141,7 @@ class _Listing(Struct):
     unchanged: set[str] = field(default_factory=set)
 
     def add(self, mode: str, sha: str, path: str) -> None:
-        if mode == _GITLINK:
+        if mode == SUBMODULE:
             self.gitlinks[path] = sha
         else:
             self.tracked.add(path)
@@ -193,7 +192,7 @@ class _Index:
             self.forget(gitlinks)
             untracked = self.listed("--others", "--exclude-standard")
         skipped = set(self._work.recipe.copies) - tracked
-        counted = {path for path in tracked.union(untracked) - skipped if not _is_beads(path)}
+        counted = {path for path in tracked.union(untracked) - skipped if not of_beads(path)}
         missing = sorted(path for path in counted & tracked if path not in found.files)
         return Sight(
             files={path: found.files[path] for path in sorted(counted) if path in found.files},
@@ -208,7 +207,7 @@ class _Index:
 
     def put(self, gitlinks: Mapping[str, str]) -> None:
         """Put submodules back as they were."""
-        lines = [f"{_GITLINK} {sha}\t{path}" for path, sha in gitlinks.items()]
+        lines = [f"{SUBMODULE} {sha}\t{path}" for path, sha in gitlinks.items()]
         self._feed("update-index", "-z", "--index-info", lines=lines)
 
     def hash(self, paths: Iterable[str]) -> None:
@@ -276,10 +275,6 @@ class _Index:
 
 def _split(listed: bytes) -> list[str]:
     return [path for path in os.fsdecode(listed).split("\0") if path]
-
-
-def _is_beads(path: str) -> bool:
-    return path == _BEADS or path.startswith(_BEADS + "/")
 
 
 def _folders_of(path: str) -> Iterable[str]:

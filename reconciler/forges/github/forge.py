@@ -25,7 +25,8 @@ from reconciler.forges.github.updates import Updates
 from reconciler.forges.github.verdicts import Verdicts
 from reconciler.forges.github.workflows import Workflows
 from reconciler.git.commands import Git
-from reconciler.landing import checkouts, merging
+from reconciler.git.tree_entries import of_beads
+from reconciler.landing import checkouts
 from reconciler.landing.candidates import Candidates
 from reconciler.landing.changes import CommitChanges
 from reconciler.landing.commits import Commits
@@ -237,7 +238,7 @@ class GitHubForge(Stacking, OnStagingBranches):
         if (
             order.how is LandingMode.FORGE
             and order.method is MergeMethod.REBASE
-            and not any(map(merging.of_beads, order.expected.changed))
+            and not any(map(of_beads, order.expected.changed))
         ):
             self._commits.make(order)  # what does not add up here would land there as what nobody has tested
         landed = self._merges.land(order)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from reconciler.git import objects
 from reconciler.git.commands import Git
 from reconciler.git.identity import identity
+from reconciler.git.tree_entries import BEADS
 from reconciler.landing import signature
-from reconciler.landing.merge_tree import BEADS, MergeTrees
+from reconciler.landing.merge_tree import MergeTrees
 from reconciler.landing.signature import Signature
 from reconciler.model.names import Sha, TaskId
 
