@@ -18,7 +18,7 @@ from reconciler.git.update_ref import Move
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine
 from reconciler.landing.remotes import Remotes
-from reconciler.landing.signature import Signature, signed
+from reconciler.landing.signature import Signature
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import (
     BRANCH_PREFIX,
@@ -141,8 +141,7 @@ class TaskBranches:
 
     def _wrapped(self, task: TaskId, head: Sha) -> Sha:
         """A commit of now on top of what is saved: what is kept for a month is kept from its saving on."""
-        by = Signature(*identity(self._git), f"@{int(time.time())} +0000")
+        by = Signature(*identity(self._git), f"@{int(time.time())} +0000").line
+        (saved,) = objects.commits(self._git, head)
         text = f"salvage {task}: commits that {branch_of(task)} on GitHub does not have\n\nReconcile-Task: {task}\n"
-        how = ("commit-tree", "-p", head, "-F", "-", f"{head}^{{tree}}")
-        made = self._git.objects(*how, stdin=text.encode(), env=signed(author=by, committer=by))
-        return Sha(made.text.strip())
+        return objects.write_commit(self._git, saved.tree, (head,), author=by, committer=by, text=text)

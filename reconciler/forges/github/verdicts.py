@@ -19,7 +19,7 @@ from reconciler.git.identity import identity
 from reconciler.git.objects import GitObject
 from reconciler.git.ref_cache import RefCache
 from reconciler.git.update_ref import Move
-from reconciler.landing.signature import Signature, signed
+from reconciler.landing.signature import Signature
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import REVIEW_REFS, PrNumber, Sha
 from reconciler.model.observed import Rejection
@@ -73,11 +73,10 @@ class Verdicts:
             )
 
     def _write(self, reviews: Reviews, head: Sha) -> Sha:
-        by = Signature(*identity(self._git), f"@{int(datetime.now(UTC).timestamp())} +0000")
-        how = ("commit-tree", "-p", head, "-F", "-", f"{head}^{{tree}}")
-        kept = json.dumps({"version": VERSION, "reviews": to_builtins(reviews)})
-        made = self._git.objects(*how, stdin=kept.encode("ascii"), env=signed(author=by, committer=by))
-        return Sha(made.text.strip())
+        by = Signature(*identity(self._git), f"@{int(datetime.now(UTC).timestamp())} +0000").line
+        (spoken_of,) = objects.commits(self._git, head)
+        text = json.dumps({"version": VERSION, "reviews": to_builtins(reviews)})
+        return objects.write_commit(self._git, spoken_of.tree, (head,), author=by, committer=by, text=text)
 
 
 def rejection(reviews: Reviews, head: Sha) -> Rejection | None:
