@@ -19,14 +19,12 @@ from reconciler.model.names import RunId, RunKind, TaskId, branch_of, remote_key
 from reconciler.model.observed import Cause, StopWhy
 from reconciler.runners import _records as records
 from reconciler.runners import courier, supervisor
-from reconciler.runners._checks_elsewhere import CLAIM
-from reconciler.runners._folders import Folders
+from reconciler.runners._folders import GIVEN_UP, Folders
 from reconciler.runners._records import Record, read_json, read_plain
-from reconciler.runners._unbegun import GIVEN_UP
+from reconciler.runners._reports import LOG_MAX
 from reconciler.runners._watched import WatchedRun
 from reconciler.runners._work import WorkKeeper
 
-LOG_MAX = 2 * supervisor.LOG_MAX
 WHY_MAX = 300
 
 
@@ -41,7 +39,8 @@ class Arrivals:
         """Bring what moved on a remote into the run folders: log and beginning first, the ending last. Those that moved."""
         moved: dict[RunId, tuple[Record, Reported]] = {}
         for record in group:
-            reported, nonce = seen.get(remote_key(record.id, self._work.us)), self.claim(record.id).get("nonce")
+            reported = seen.get(remote_key(record.id, self._work.us))
+            nonce = self._folders.claim(record.id).get("nonce")
             if reported is None or reported.nonce != nonce or reported.by != self._work.us:
                 continue
             if self.watched[record.id].filled != reported.at:
@@ -73,10 +72,6 @@ class Arrivals:
         supervisor.write_json(str(self._folders.folder(record.id) / GIVEN_UP), value)
         supervisor.wake(str(self._folders.root))
         self.watched.pop(record.id, None)
-
-    def claim(self, run: RunId) -> Mapping[str, Any]:
-        """What was reserved for a run, and whether it was."""
-        return read_json(str(self._folders.folder(run) / CLAIM))
 
     def _fill_one(self, record: Record, reported: Reported, files: Mapping[str, bytes]) -> None:
         folder = self._folders.folder(record.id)
@@ -130,7 +125,7 @@ class Arrivals:
 
     def _end_check(self, record: Record, reported: Reported, content: bytes) -> None:
         """What a check came to, where it is the word of its own node: by it something lands. Else nothing is known of it."""
-        ending, secret = records.as_object(content), self.claim(record.id).get("seal")
+        ending, secret = records.as_object(content), self._folders.claim(record.id).get("seal")
         word = courier.sealed(secret, content) if isinstance(secret, str) else ""
         if not word or not hmac.compare_digest(reported.seal.encode(), word.encode()):
             return self.settle(record, "what its ref says of its end was not written by its node")

@@ -14,12 +14,8 @@ from reconciler.git.task_refs import TaskRefs
 from reconciler.model.errors import ReconcileError
 from reconciler.model.names import RUN_REFS, RunId, RunKind, TaskId, check_of, remote_key
 from reconciler.model.observed import Run
-from reconciler.runners import supervisor
 from reconciler.runners._folders import Folders
-from reconciler.runners._records import read_json
 from reconciler.runners._work import WorkKeeper
-
-CLAIM = "claim.json"  # of a run elsewhere: what was reserved for it, and whether it was
 
 
 class ChecksElsewhere:
@@ -47,7 +43,9 @@ class ChecksElsewhere:
         for key, each in seen.items():
             run = check_of(key, self._work.us, each.n) if each.over else None
             # Asked now, and not of what was alive when this look began: another program of ours may have started it since.
-            if run is None or (self._claim(run).get("nonce") == each.nonce and not self._folders.record(run).settled):
+            if run is None:
+                continue
+            if self._folders.claim(run).get("nonce") == each.nonce and not self._folders.record(run).settled:
                 continue
             left.add(run)
             with suppress(ReconcileError):  # the next look does it
@@ -58,14 +56,11 @@ class ChecksElsewhere:
             self._cleared(run)
             left.discard(run)
 
-    def _claim(self, run: RunId) -> Mapping[str, object]:
-        return read_json(str(self._folders.folder(run) / CLAIM))
-
     def _stands(self, run: RunId) -> bool:
-        claim = self._claim(run)
+        claim = self._folders.claim(run)
         return claim.get("reserved") is True and claim.get("cleared") is not True
 
     def _cleared(self, run: RunId) -> None:
         if self._stands(run):
             with suppress(FileNotFoundError):  # it went to the archive in between
-                supervisor.write_json(str(self._folders.folder(run) / CLAIM), {**self._claim(run), "cleared": True})
+                self._folders.write_claim(run, {**self._folders.claim(run), "cleared": True})

@@ -28,8 +28,10 @@ from reconciler.runners._archive import Archive
 from reconciler.runners._archive_rows import Files
 from reconciler.runners._records import Record, StartRecord, read_json, read_plain
 
+GIVEN_UP = "given-up.json"
 LOOK_S = 60.0
 SETTLES_NS = 1_000_000_000
+_CLAIM = "claim.json"
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _Stamp = tuple[int, int, int] | None
 Subject = tuple[RunKind, str]
@@ -161,7 +163,7 @@ class Folders(Struct):
 
     def _record(self, run: RunId, start: StartRecord, read: Callable[[str], Mapping[str, Any]]) -> Record:
         began, ending, stop = read("run.json"), read("exit.json"), read("stop.json")
-        given_up = {} if start.at.local else read("given-up.json")
+        given_up = {} if start.at.local else read(GIVEN_UP)
         return Record(
             id=run,
             start=start,
@@ -212,6 +214,14 @@ class Folders(Struct):
         """Say why a run is stopped, before it is: so the ending is known from a failure."""
         value = {"why": str(why), "at": datetime.now(UTC).isoformat()}
         supervisor.write_json(str(self.folder(run) / "stop.json"), value)
+
+    def claim(self, run: RunId) -> Mapping[str, Any]:
+        """What was reserved for a run elsewhere, and whether it was."""
+        return read_json(str(self.folder(run) / _CLAIM))
+
+    def write_claim(self, run: RunId, claim: Mapping[str, Any]) -> None:
+        """Note it."""
+        supervisor.write_json(str(self.folder(run) / _CLAIM), claim)
 
     def since(self, task: str) -> RetryPoint | None:
         """From where runs and landings of a task count; None: from the first."""

@@ -20,6 +20,7 @@ from reconciler.model.names import RunKind, usable_subject
 from reconciler.model.observed import Exit, Run, Says
 from reconciler.model.report import Report
 from reconciler.model.verdicts import LineComment, ReviewVerdict
+from reconciler.runners._folders import Subject
 from reconciler.system import derived
 
 VERSION = 1
@@ -28,7 +29,6 @@ MOST = 1000  # that are written down at once
 SETTLES_NS = 1_000_000_000
 # A program whose values have other fields reads for itself.
 _FORM = f"{VERSION} {' '.join(name for kind in (Run, Exit, Says, Report, ReviewVerdict, LineComment) for name in kind.__struct_fields__)}"
-Key = tuple[RunKind, str]
 
 
 class Stamp(Struct, frozen=True, array_like=True):
@@ -49,7 +49,7 @@ class PastSubject(Struct, frozen=True, array_like=True):
     stamps: tuple[Stamp, ...]
 
     @property
-    def key(self) -> Key:
+    def key(self) -> Subject:
         return self.kind, self.name
 
     def stands(self, root: str) -> bool:
@@ -68,8 +68,8 @@ class Past:
 
     def __init__(self, root: str) -> None:
         self._root, self._path = root, f"{root}/past.jsonl"
-        self._kept: dict[Key, PastSubject] = {}
-        self._fresh: dict[Key, None] = {}  # what is over and not written down, in the order of becoming so
+        self._kept: dict[Subject, PastSubject] = {}
+        self._fresh: dict[Subject, None] = {}  # what is over and not written down, in the order of becoming so
         self._rows = 0  # of the file as it was read or written
 
     def load(self) -> Iterable[PastSubject]:
@@ -79,19 +79,19 @@ class Past:
         self._kept = {each.key: each for each in rows if each.stands(self._root)}
         return self._kept.values()
 
-    def note(self, *, over: Iterable[Key], moving: Collection[Key]) -> None:
+    def note(self, *, over: Iterable[Subject], moving: Collection[Subject]) -> None:
         """These subjects were counted, and are over; those are not."""
         self._fresh |= dict.fromkeys(over)
         for key in self._fresh.keys() & moving:
             del self._fresh[key]
 
-    def forget(self, gone: Iterable[Key]) -> None:
+    def forget(self, gone: Iterable[Subject]) -> None:
         """These subjects are no longer here."""
         for key in gone:
             self._kept.pop(key, None)
             self._fresh.pop(key, None)
 
-    def write(self, again: Callable[[Key], PastSubject | None]) -> None:
+    def write(self, again: Callable[[Subject], PastSubject | None]) -> None:
         """Write down what is over, once that is worth it. `again` reads a subject; None where that says something else.
 
         What went to the archive is left out, once it is most of the file: who begins later would read it, and look for it.

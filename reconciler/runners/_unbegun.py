@@ -14,10 +14,9 @@ from reconciler.model.names import RunId, RunKind, TaskId
 from reconciler.model.values import replace
 from reconciler.runners import _records as records
 from reconciler.runners._engines import EngineJob
-from reconciler.runners._folders import Folders
+from reconciler.runners._folders import GIVEN_UP, Folders
 from reconciler.runners._records import read_json
 
-GIVEN_UP = "given-up.json"
 REST_S, REST_MOST_S = 30.0, 300.0
 _HINT = "'reconcile doctor --nodes' says what a node lacks"
 

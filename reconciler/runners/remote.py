@@ -20,9 +20,8 @@ from reconciler.model.names import RUN_REFS, RunId, TaskId, remote_key
 from reconciler.model.observed import Run, StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.model.venue import Venue, VenueKind
-from reconciler.runners import supervisor
 from reconciler.runners._arrivals import Arrivals
-from reconciler.runners._checks_elsewhere import CLAIM, ChecksElsewhere
+from reconciler.runners._checks_elsewhere import ChecksElsewhere
 from reconciler.runners._engines import Engine, EngineJob, JobState
 from reconciler.runners._folders import Folders
 from reconciler.runners._hosts import Hosts
@@ -110,7 +109,7 @@ class RemoteRuns:
         return known[key]
 
     def _judge(self, record: Record, seen: Reported | None, passed: float, jobs: Jobs | None) -> None:
-        claim = self._arrivals.claim(record.id)
+        claim = self._folders.claim(record.id)
         if seen is None or seen.nonce != claim.get("nonce"):
             return self._judge_gone(record, claim, passed, jobs)
         if seen.by != self._work.us:
@@ -194,18 +193,18 @@ class RemoteRuns:
         # A reservation of ours that no run of ours stands for: its answer was lost. The swap takes it over.
         if last and not last.over and not (last.phase == "reserved" and last.by == self._work.us):
             raise ChangedError(f"{spec.task} is at work on {last.node or 'a node that has yet to be found'}")
-        folder = reserve()
+        reserve()
         record = self._folders.record(spec.id)
         nonce = secrets.token_hex(8)
         claim = {"nonce": nonce, "seal": secrets.token_hex(32), "reserved": False}
         reservation = Reservation(self._work, spec, nonce, str(claim["seal"]))
-        supervisor.write_json(str(folder / CLAIM), claim)
+        self._folders.write_claim(spec.id, claim)
         try:
             reserved = reservation.made(last, refs, shim_fd)
         except ChangedError:
             self._arrivals.settle(record, "somebody else was first")
             raise
-        supervisor.write_json(str(folder / CLAIM), {**claim, "reserved": True})
+        self._folders.write_claim(spec.id, {**claim, "reserved": True})
         try:
             passed = {name: self._environ[name] for name in spec.pass_env if name in self._environ}
             self.engine(at).submit(self.name(spec.id, nonce), reservation.script(reserved), passed, shim_fd)
@@ -241,11 +240,11 @@ class RemoteRuns:
         seen = self._work.refs(record.start.at.remote).one(self._key(record.id))
         if seen is None or seen.over or seen.by != self._work.us:
             return None
-        return seen if seen.nonce == self._arrivals.claim(record.id).get("nonce") else None
+        return seen if seen.nonce == self._folders.claim(record.id).get("nonce") else None
 
     def _unseen(self, record: Record) -> str:
         """Have the engine end a run although its remote does not answer; what became of that."""
-        nonce = str(self._arrivals.claim(record.id).get("nonce"))
+        nonce = str(self._folders.claim(record.id).get("nonce"))
         text = f"{record.id} is to end, and that is recorded; its remote does not answer"
         try:
             self.engine(record.start.at).cancel(self.name(record.id, nonce))

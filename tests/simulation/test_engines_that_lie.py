@@ -22,7 +22,7 @@ from reconciler.model.names import RUN_REFS, RunId, RunKind, Sha, TaskId
 from reconciler.model.observed import StopWhy
 from reconciler.model.ports import RunSpec
 from reconciler.model.venue import Venue, VenueKind
-from reconciler.runners import _unbegun, remote
+from reconciler.runners import _unbegun, remote, supervisor
 from reconciler.runners._engines import EngineJob, JobState
 from reconciler.runners._folders import Folders
 from reconciler.runners._locks import Locks
@@ -302,7 +302,7 @@ def told(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = SimWorld(random.Random(seed))
     monkeypatch.setattr(remote.time, "monotonic", lambda: world.now)
     monkeypatch.setattr(_unbegun, "REST_S", 0.0)  # it goes by the real clock
-    monkeypatch.setattr(remote.supervisor, "write_json", lambda path, value: Path(path).write_text(json.dumps(value)))
+    monkeypatch.setattr(supervisor, "write_json", lambda path, value: Path(path).write_text(json.dumps(value)))
     runs, folders = controller(folder, world)
     for n in range(3000):
         world.calm = n > 1500  # in the end everything goes well: then everything is to end
