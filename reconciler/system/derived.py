@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
+from reconciler.system import files
+
 T = TypeVar("T")
 _SIZE_MAX = 256 << 20
 
@@ -17,7 +19,7 @@ _SIZE_MAX = 256 << 20
 def read(path: str, form: str) -> bytes | None:
     """What was written there in that very form; None for anything else."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with files.regular(path) as file:
             # Not at most so much: room for all of that would be made first.
             whole = file.read() if os.fstat(file.fileno()).st_size <= _SIZE_MAX else b""
     except OSError:

@@ -21,7 +21,7 @@ def stamp_of(found: os.stat_result) -> Stamp:
 
 
 @contextmanager
-def regular(path: Path) -> Iterator[BinaryIO]:
+def regular(path: Path | str) -> Iterator[BinaryIO]:
     """A regular file to be read. Raises OSError where it is none: of a pipe nobody knows when it says something."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     with open(fd, "rb") as file:
@@ -66,14 +66,26 @@ def replace(path: Path, text: str, *, mode: int = 0o600) -> None:
 
     For one writer at a time: the unfinished file always has the same name, so that none is ever left over.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with open(fd, "w", encoding="utf-8") as file:
-        file.write(text)
+    with _replacing(path, mode) as file:
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
     sync(path.parent)
+
+
+def put(path: Path, data: bytes) -> None:
+    """Replace a file as a whole that can be lost with the machine: it is not synced. For one writer at a time too."""
+    with _replacing(path, 0o600) as file:
+        file.write(data)
+
+
+@contextmanager
+def _replacing(path: Path, mode: int) -> Iterator[BinaryIO]:
+    partial = path.with_name(f".{path.name}.partial")
+    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    with open(fd, "wb") as file:
+        yield file
+    os.replace(partial, path)
 
 
 def versioned(path: Path, known: Collection[int]) -> dict[str, Any]:

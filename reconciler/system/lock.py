@@ -14,7 +14,7 @@ from msgspec import Struct, ValidationError, convert
 from msgspec.structs import asdict
 
 from reconciler.model.errors import LockedError, PermanentError
-from reconciler.system import file_lock, format, program, unanswered
+from reconciler.system import file_lock, files, format, program, unanswered
 
 NAME_MAX = 4096
 
@@ -95,7 +95,7 @@ def reconciling(state: Path, command: str, surroundings: str = "") -> Iterator[N
 def holder(state: Path) -> Holder | None:
     """Whose name stands in the lock file; None where there is none. Only for people: the kernel knows who holds it."""
     try:
-        with open(os.open(file_of(state), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with files.regular(file_of(state)) as file:
             return convert(json.loads(file.read(NAME_MAX)), Holder)
     except (OSError, ValueError, ValidationError):
         return None

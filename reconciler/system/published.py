@@ -18,6 +18,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from reconciler.system import files
+
 # No manifest is called so: their names begin with a letter or a digit.
 REST, INDEX, READERS = "_rest", "_index.json", "_readers"
 
@@ -69,7 +71,7 @@ class Published:
         texts = {name: _encoded(part) for name, part in parts.items()}
         changed = {name: number for name, text in texts.items() if self._written.get(name) != text}
         for name in changed:
-            self._put(f"{name}.json", texts[name])
+            files.put(self._folder / f"{name}.json", texts[name])
         for gone in self._written.keys() - texts.keys():
             (self._folder / f"{gone}.json").unlink(missing_ok=True)
         known = {name: then for name, then in (last.parts if last else {}).items() if name in texts}
@@ -82,16 +84,8 @@ class Published:
             self._conclude(msgspec.structs.replace(self._index, at=at, begun=begun))
 
     def _conclude(self, index: LookIndex) -> None:
-        self._put(INDEX, msgspec.json.encode(index))
+        files.put(self._folder / INDEX, msgspec.json.encode(index))
         self._index = index
-
-    def _put(self, name: str, text: bytes) -> None:
-        # Not synced: nothing is lost with it.
-        partial = self._folder / f".{name}.partial"
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with open(fd, "wb") as file:
-            file.write(text)
-        os.replace(partial, self._folder / name)
 
     # --- reading -------------------------------------------------------------------------------------------
 

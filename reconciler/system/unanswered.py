@@ -17,6 +17,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from reconciler.system import files
+
 TELL_S = 10.0
 _FILE = "_unanswered.json"  # no manifest is called so
 _FILE_MAX = 64 << 10
@@ -52,11 +54,8 @@ class _Unanswered:
                 (self.folder / _FILE).unlink(missing_ok=True)
                 return
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            partial = self.folder / f".{_FILE}.partial"
-            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with open(fd, "wb") as file:
-                file.write(msgspec.json.encode(_Record(pid=os.getpid(), calls=tuple(self.calls.values()))))
-            os.replace(partial, self.folder / _FILE)
+            record = _Record(pid=os.getpid(), calls=tuple(self.calls.values()))
+            files.put(self.folder / _FILE, msgspec.json.encode(record))
 
 
 _HERE = _Unanswered()
@@ -108,8 +107,7 @@ def end(number: int) -> None:
 def known(state: Path, pid: int) -> tuple[LongCall, ...]:
     """The programs that the one who acts here, by its pid, waits for; the longest first."""
     try:
-        fd = os.open(state / "status" / _FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(fd, "rb") as file:
+        with files.regular(state / "status" / _FILE) as file:
             found = msgspec.json.decode(file.read(_FILE_MAX), type=_Record)
     except (OSError, ValueError):
         return ()
