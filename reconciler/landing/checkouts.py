@@ -53,11 +53,11 @@ def of_base(git: Git, base: str) -> tuple[BaseCheckout, ...]:
     return tuple(found)
 
 
-def admin_of(git: Git, path: Path) -> Path:
-    """The part of the git dir that belongs to the worktree at `path`. Raises TemporaryError where git lists none."""
+def uncommitted(git: Git, path: Path, head: Sha) -> frozenset[str]:
+    """The same as `dirty` of the worktree at `path`, which is on `head`. Raises TemporaryError where git lists none."""
     for entry in worktrees.read(git).entries:
         if entry.path == path and entry.admin:
-            return entry.admin
+            return dirty(git, BaseCheckout(path, entry.admin), head)
     raise TemporaryError(f"git lists no worktree at {path}")
 
 

@@ -32,7 +32,6 @@ from reconciler.landing.changes import CommitChanges
 from reconciler.landing.commits import Commits
 from reconciler.landing.history import History
 from reconciler.landing.landing import LandingLine, PullRecords
-from reconciler.landing.opened import BaseCheckout
 from reconciler.landing.remotes import REMOTE_VARIABLES, Remotes
 from reconciler.landing.stacks import Stacking, Stacks
 from reconciler.model.desired import LandingMode, MergeMethod
@@ -149,8 +148,7 @@ class GitHubForge(Stacking, OnStagingBranches):
 
     def uncommitted(self, path: str, head: Sha) -> frozenset[str]:
         """Staged, changed and untracked paths of a worktree that is on `head`, without `.beads/`. Changes nothing there."""
-        admin = checkouts.admin_of(self._git, Path(path))
-        return checkouts.dirty(self._git, BaseCheckout(Path(path), admin), head)
+        return checkouts.uncommitted(self._git, Path(path), head)
 
     def damaged(self) -> Mapping[PrNumber, str]:
         """What is kept on GitHub is not damaged here."""

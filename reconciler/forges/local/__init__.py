@@ -94,8 +94,7 @@ class LocalForge(Stacking):
 
     def uncommitted(self, path: str, head: Sha) -> frozenset[str]:
         """Staged, changed and untracked paths of a worktree that is on `head`, without `.beads/`. Changes nothing there."""
-        admin = checkouts.admin_of(self._git, Path(path))
-        return checkouts.dirty(self._git, BaseCheckout(Path(path), admin), head)
+        return checkouts.uncommitted(self._git, Path(path), head)
 
     def landings(self, base: str) -> Sequence[Landing]:
         """Every landing on the base, oldest first; on the remote's where it is ahead."""
