@@ -82,8 +82,8 @@ def entries(tick: Tick, unmanaged: EpicPlan | None = None) -> dict[str, Row]:
 
 
 def unmanaged(site: Site, tick: Tick, out: Output | None = None) -> EpicPlan | None:
-    """The tasks of no manifest for which something was begun; None where there are none, or where their settings are damaged,
-    which `out` is told."""
+    """The tasks of no manifest for which something was begun; None where there are none, or where their settings are damaged:
+    `out` shows that."""
     if not tick.plan.unmanaged:
         return None
     recorded = tuple(epic.spec for epic in tick.plan.epics)

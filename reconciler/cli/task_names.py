@@ -39,7 +39,7 @@ def on_a_task(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def task_named(site: Site, text: str, say: Callable[[str], None]) -> TaskId:
-    """The task that a person means; `say` is told what it was taken for, where that is not what they wrote.
+    """The task that a person means; `say` gets what it was taken for, where that is not what they wrote.
 
     Inside a run only ids are taken: an agent names exactly what it means. Raises UsageError for what can't be a name, and
     for what means several tasks. What nothing is called like is given back as it is: who asks for it knows more.

@@ -176,5 +176,5 @@ def _files(path: Path) -> list[Path]:
 def _stamp(file: Path) -> Stamp | None:
     try:
         return stamp_of(file.stat())
-    except OSError:  # whoever reads it says what is wrong
+    except OSError:  # the next to read it says what is wrong
         return None

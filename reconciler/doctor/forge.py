@@ -84,7 +84,7 @@ def _github(forge: GitHubForge, epics: Sequence[EpicSpec]) -> Iterator[Diagnosis
             checks = f", once {named(asked.required)} passed" if asked.required else ""
             methods = named(sorted(asked.methods)) or "nothing"
             yield Diagnosis(name="forge", found=found, message=f"{base} takes {methods}{checks}")
-        if not asked.closed and not asked.unread:  # of the whole base, and said above
+        if not asked.closed and not asked.unread:  # of the whole base: that stands above
             yield from _against_the_rules([each for each in epics if each.base == base], asked)
 
 

@@ -92,7 +92,7 @@ def _bases(scene: Scene, site: Site) -> Iterator[Diagnosis]:
 
 
 def _prompts(scene: Scene, site: Site) -> Iterator[Diagnosis]:
-    """Whether what agents are told is what somebody committed."""
+    """Whether the prompts of agents are what somebody committed."""
     for spec in scene.epics:
         head = _commit(site, spec.base)
         if found := site.ports.prompts.uncommitted(spec, Sha(head)) if head else ():

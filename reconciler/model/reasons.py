@@ -40,7 +40,7 @@ class ReasonRow(Struct, frozen=True):
     awaits: Awaits
     scope: Scope
     todo: str = ""  # what a person does once the program has given up; `{task}` stands for the id
-    prompt: str = ""  # what its next attempt is told beside the facts; `{base}` stands for the branch
+    prompt: str = ""  # for its next attempt, beside the facts; `{base}` stands for the branch
     judged: bool = False  # a person decides about what would land: it is computed again before they are asked
     chosen: bool = False  # a person wanted it so: nobody has to hear of it
     passing: bool = False  # often over with the next look, without anybody's doing

@@ -52,8 +52,8 @@ class Attempts(Struct, frozen=True, dict=True):
     @property
     def repairs(self) -> bool:
         """True where the newest one is to resolve a conflict, or is another start at that after one that came to nothing."""
-        told = (run.why for run in reversed(self.counted) if run.why in run_results.TOLD_OF_ITS_WORK)
-        return next(told, None) == Reason.CONFLICT
+        whys = (run.why for run in reversed(self.counted) if run.why in run_results.TOLD_OF_ITS_WORK)
+        return next(whys, None) == Reason.CONFLICT
 
     @property
     def next_n(self) -> int:

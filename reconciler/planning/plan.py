@@ -143,7 +143,7 @@ class EpicPlan(Struct, frozen=True, kw_only=True, dict=True):
 
 
 def _asks(word: Waiting) -> bool:
-    """True for what somebody has to be told."""
+    """True for what is for people to know."""
     row = word.reason.row
     return row.scope is Scope.TASK and not row.passing and word.needs_a_person
 

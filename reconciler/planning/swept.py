@@ -18,7 +18,7 @@ def swept(observed: Observed, pull: PullRequest | Unknown | None) -> bool:
 
 
 def abandoned(observed: Observed, upon: Upon | Unknown | None) -> bool:
-    """True where the pull request of what a task began on was closed without landing, and nobody has said since that it goes on."""
+    """True where the pull request of what a task began on was closed without landing, and nobody has taken it up since."""
     pulls = observed.pull_requests
     if not isinstance(upon, Upon) or isinstance(pulls, Unknown):
         return False

@@ -28,10 +28,9 @@ from reconciler.runners._archive import Archive
 from reconciler.runners._archive_rows import Files
 from reconciler.runners._records import Record, StartRecord, read_json, read_plain
 
-GIVEN_UP = "given-up.json"
 LOOK_S = 60.0
 SETTLES_NS = 1_000_000_000
-_CLAIM = "claim.json"
+GIVEN_UP, _CLAIM = "given-up.json", "claim.json"
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _Stamp = tuple[int, int, int] | None
 Subject = tuple[RunKind, str]
@@ -87,15 +86,14 @@ class Folders(Struct):
         asked = set(known) if whole else {*(moving or ()), *ours}
         try:
             for kind in (kind for kind in RunKind if whole or kind in moved):
-                there = self._named(kind)
+                there = {(kind, name) for name in _listed(self.root / kind)}
                 asked |= there.difference(known) | {key for key in known if key[0] is kind and key not in there}
             found = {key: self.subject(key) for key in asked}
         except OSError:
             self._ours.update(ours)
             raise
         if any(subject != known.get(key) for key, subject in found.items()):
-            together = {**known, **found}
-            self._subjects = {key: subject for key, subject in together.items() if subject}
+            self._subjects = {key: subject for key, subject in {**known, **found}.items() if subject}
         # Only now: had anything of it gone wrong, the next look would have to see it.
         self._stamps, self._looked_at = stamps, now if whole else self._looked_at
         return self._subjects
@@ -107,22 +105,15 @@ class Folders(Struct):
 
     def _stamp(self, name: str) -> _Stamp:
         """What changes with a file or folder below; None where it changed a moment ago, and another change may look alike."""
-        try:
-            found = os.lstat(f"{self.root}/{name}")
-        except (FileNotFoundError, NotADirectoryError):
+        found = _lstat(f"{self.root}/{name}")
+        if found is None:
             return 0, 0, 0
         young = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) <= SETTLES_NS
         return None if young else (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
 
-    def _named(self, kind: RunKind) -> set[Subject]:
-        try:
-            return {(kind, name) for name in os.listdir(self.root / kind)}
-        except (FileNotFoundError, NotADirectoryError):
-            return set()
-
     def newest(self, kind: RunKind, subject: str) -> int:
         """The number of the newest run of a subject, looked up now; 0 where there is none."""
-        newest = max(_numbers(entry.name for entry in _entries(self.root / kind / subject)), default=0)
+        newest = max(_numbers(_listed(self.root / kind / subject)), default=0)
         # After it: what went from there to the archive in between is found here.
         return max(newest, self.archive.newest(kind, subject) if self.archive else 0)
 
@@ -136,9 +127,8 @@ class Folders(Struct):
             record = known[1]
         else:
             record = self._record(run, self._start_record(run), lambda name: read_json(f"{folder}/{name}"))
-            if not os.path.isdir(folder) and (
-                kept := self.archive and self.archive.files(run.kind, run.subject, run.n)
-            ):
+            archive = None if os.path.isdir(folder) else self.archive
+            if archive and (kept := archive.files(run.kind, run.subject, run.n)):
                 return self._of_archive(run, kept)
         if changed is not None and record.exit is None:
             self._records[run] = changed, record
@@ -190,9 +180,8 @@ class Folders(Struct):
     def reserve(self, spec: RunSpec, temporary: str = "") -> Path:
         """Make the folder of a new run, with all that its supervising process needs. Raises ChangedError.
 
-        `temporary`: where it is to have a folder for what is temporary.
-
-        A number is used once: one that is not above all others was chosen on an old picture of the world.
+        `temporary`: where it is to have a folder for what is temporary. A number is used once: one that is not above all others
+        was chosen on an old picture of the world.
         """
         folder = self.folder(spec.id)
         if self.newest(spec.id.kind, spec.id.subject) >= spec.id.n:
@@ -212,8 +201,8 @@ class Folders(Struct):
 
     def write_stop(self, run: RunId, why: StopWhy) -> None:
         """Say why a run is stopped, before it is: so the ending is known from a failure."""
-        value = {"why": str(why), "at": datetime.now(UTC).isoformat()}
-        supervisor.write_json(str(self.folder(run) / "stop.json"), value)
+        stop = {"why": str(why), "at": datetime.now(UTC).isoformat()}
+        supervisor.write_json(str(self.folder(run) / "stop.json"), stop)
 
     def claim(self, run: RunId) -> Mapping[str, Any]:
         """What was reserved for a run elsewhere, and whether it was."""
@@ -248,12 +237,12 @@ class Folders(Struct):
         """One subject as its folder is now; None where there is none."""
         (kind, name), seen = key, self._subjects.get(key)
         path = f"{self.root}/{kind}/{name}"
+        changed = _lstat(path)
+        if changed is None or not stat.S_ISDIR(changed.st_mode) or not (seen or usable_subject(name)):
+            return None
+        if seen and seen.changed == changed.st_mtime_ns:
+            return seen
         try:
-            changed = os.lstat(path)
-            if not stat.S_ISDIR(changed.st_mode) or not (seen or usable_subject(name)):
-                return None
-            if seen and seen.changed == changed.st_mtime_ns:
-                return seen
             names = os.listdir(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -270,9 +259,9 @@ class Folders(Struct):
     def _start_record(self, run: RunId) -> StartRecord:
         found = self._starts.get(run)
         if found is None:
-            value = read_json(str(self.folder(run) / "spec.json"))
-            found = records.start_of(run, value)
-            if value:
+            spec = read_json(str(self.folder(run) / "spec.json"))
+            found = records.start_of(run, spec)
+            if spec:
                 self._starts[run] = found
         return found
 
@@ -281,21 +270,24 @@ def _numbers(names: Iterable[str]) -> list[int]:
     return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _listed(folder: Path) -> list[str]:
     try:
-        with os.scandir(folder) as entries:
-            return list(entries)
+        return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def _settled(folder: str) -> int | None:
-    """The date of a folder; None where it is so young that another change could leave the same one."""
+def _lstat(path: str) -> os.stat_result | None:
     try:
-        changed = os.lstat(folder).st_mtime_ns
+        return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return changed if time.time_ns() - changed > SETTLES_NS else None
+
+
+def _settled(folder: str) -> int | None:
+    """The date of a folder; None where it is so young that another change could leave the same one."""
+    found = _lstat(folder)
+    return found.st_mtime_ns if found and time.time_ns() - found.st_mtime_ns > SETTLES_NS else None
 
 
 def _date(ns: int) -> datetime:
@@ -304,7 +296,5 @@ def _date(ns: int) -> datetime:
 
 
 def _changed(path: str) -> datetime | None:
-    try:
-        return _date(os.lstat(path).st_mtime_ns)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    found = _lstat(path)
+    return _date(found.st_mtime_ns) if found else None

@@ -47,12 +47,12 @@ def deliver(message: Message, environ: Mapping[str, str]) -> str | None:
     try:
         if message.run:
             argv = [filled(word, message, environ) for word in message.run]
-            told = f"{message.message}\n"
+            text = f"{message.message}\n"
         else:
             argv = [sys.executable, "-P", "-m", "reconciler.system.by_apprise"]
             url = filled(message.url or "", message, environ)
-            told = json.dumps({"url": url, "subject": message.subject, "message": message.message})
-        done = shell.run(argv, env=environ, cwd="/", stdin=told.encode(), timeout_s=LIMIT_S, grace_s=GRACE_S)
+            text = json.dumps({"url": url, "subject": message.subject, "message": message.message})
+        done = shell.run(argv, env=environ, cwd="/", stdin=text.encode(), timeout_s=LIMIT_S, grace_s=GRACE_S)
     except (ReconcileError, OSError) as error:
         return _without_secrets(str(error), message, environ)
     return _without_secrets(done.complaint, message, environ) if done.code else None

@@ -43,7 +43,7 @@ class BasesBeneath:
         try:
             checks = self._look.checks_of(fork, base)
         except ReconcileError:
-            return frozenset(), time.monotonic() + AGAIN_S  # unknown: what is red is told as what it looks like
+            return frozenset(), time.monotonic() + AGAIN_S  # unknown: what is red counts as what it looks like
         over = all(check.result is not CheckResult.PENDING for check in checks)
         found = frozenset(check.name for check in checks if check.result is CheckResult.FAILED)
         return found, math.inf if over else time.monotonic() + AGAIN_S

@@ -38,7 +38,7 @@ class MergeRequests:
     def merged(self, attempt: Attempt, title: str, text: str, *, again: bool = False) -> Sha:
         """The commit that GitHub says it made; the note is taken back where it says that it made none.
 
-        `again`: it may have been asked for this very merge already, and nobody has heard what it said.
+        `again`: it may have been asked for this very merge already, and its answer was lost.
         """
         fields = {"sha": attempt.head, "merge_method": attempt.method}
         if attempt.method != "rebase":

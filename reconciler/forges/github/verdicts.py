@@ -49,7 +49,7 @@ class Verdicts:
         return {PrNumber(int(ref.removeprefix(REVIEW_REFS))): what for ref, what in reviews.items()}
 
     def heed(self, order: LandOrder) -> None:
-        """Raise for an order that holds what a person said 'no' to, or of which it can't be read what they said."""
+        """Raise for an order that holds what a person said 'no' to, or of which the record can't be read."""
         reviews = self.all()
         for each in order.whole:
             if unread := self.damaged.get(each.number):

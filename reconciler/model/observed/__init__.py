@@ -61,7 +61,7 @@ class Unknown(Struct, frozen=True):
 
 
 def known_or(answer: T | Unknown, default: T) -> T:
-    """What a source said, or the default where it did not answer: for what nothing is decided by alone."""
+    """The answer of a source, or the default where there is none: for what nothing is decided by alone."""
     return default if isinstance(answer, Unknown) else answer
 
 

@@ -108,7 +108,7 @@ def _because(job: Job) -> str:
 
 
 def _last_words(job: Job) -> Iterator[tuple[str, str]]:
-    """What its newest attempt said at its end, each with whose words these are: its agent's own, or what that has left of
+    """The last words of its newest attempt, each with whose words these are: its agent's own, or what that has left of
     itself where it is of a kind that reports nothing."""
     report, left = job.attempts.last.report if job.attempts.last else None, job.authors_words
     if report and (words := messages.one_line(report.message)):

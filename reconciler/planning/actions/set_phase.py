@@ -39,7 +39,7 @@ class SetPhase(Action, frozen=True, kw_only=True):
         if job.reopened:
             return None  # the label is the evidence: `RetryTask` records it before it goes
         if job.attempts.live and job.attempts.live.state is RunState.ENDING:
-            return None  # what its agent wrote last is told from what people wrote by the time it ended
+            return None  # its end is what divides what its agent wrote last from what people wrote
         wanted, unwanted = _wanted(job), _unwanted(job)
         if job.done and not job.landed and not job.attempts.live:
             wanted, unwanted = frozenset(), left_over(job.task)

@@ -40,7 +40,7 @@ class UpdateBranch(Action, frozen=True, kw_only=True):
 
     @classmethod
     def brings_a_fix(cls, job: Job) -> Decision:
-        """What was red on the base beneath it as well is tested on the base as it is, before anybody is told of it."""
+        """What was red on the base beneath it as well is tested on the base as it is, before it counts."""
         pull, found = job.open_pull, job.offer.forge_verdict
         if pull is None or not found.inherited or job.verdict or job.stack or pull.aside:
             return None

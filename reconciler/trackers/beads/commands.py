@@ -63,7 +63,7 @@ def differing(now: Task | None, wanted: Task) -> frozenset[str]:
         return frozenset({"id"})
     names = {name for name in TEXTS if getattr(now, name).strip() != getattr(wanted, name).strip()}
     names |= {name for name in VALUES if getattr(now, name) != getattr(wanted, name)}
-    # The reason of a close is written with it and never again: whoever closed it first gave the reason.
+    # The reason of a close is written with it and never again: it is that of the first who closed it.
     return frozenset(names | {name for name in SETS if set(getattr(now, name)) != set(getattr(wanted, name))})
 
 
