@@ -135,7 +135,9 @@ class GitRepo:
         return Git(self.repository(), self.environ)
 
 
-def make(folder: Path, *, name: str = "repo", files: Mapping[str, str | bytes] | None = None) -> GitRepo:
+def make(
+    folder: Path, *, name: str = "repo", files: Mapping[str, str | bytes] | None = None, format: str = "sha1"
+) -> GitRepo:
     """A new repository `<folder>/<name>` on `main` with one commit, and a home folder beside it."""
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
@@ -144,6 +146,6 @@ def make(folder: Path, *, name: str = "repo", files: Mapping[str, str | bytes] |
     path = folder / name
     path.mkdir(parents=True)
     repo = GitRepo(path, home)
-    repo.git("init", "--quiet")
+    repo.git("init", "--quiet", f"--object-format={format}")
     repo.commit({"README": "hello\n"} if files is None else files, "first")
     return repo

@@ -430,7 +430,7 @@ BREAKS = (
     Break(
         "what changed after nothing was to be saved is not saved",
         "reconciler/workspaces/salvage.py",
-        "looks = (standing.digest, work, self._git.excludes)",
+        "looks = (standing.digest, work, snapshot.own_index(work), self._git.excludes)",
         "looks = (work, self._git.excludes)",
         "tests/adapters/test_salvage.py",
     ),

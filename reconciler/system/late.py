@@ -28,7 +28,7 @@ MODULES = {
     "sqlite3": "where runs are archived",
     "socket": "for who serves, or is served by, another process",
     "statistics": "where a queue is shown",
-    "psutil": "where there is no /proc to read",
+    "psutil": "where there is no /proc to read, and before a folder is removed: what is mounted there",
     "yaml": "a tenth of what a short command takes, and few read or write it",
 }
 """What is loaded late, and why."""

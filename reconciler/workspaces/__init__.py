@@ -218,6 +218,7 @@ class GitWorkspaces:
                 f"{place} is in the way: it is a worktree of another repository, {owner}",
                 hint="set another worktrees.root",
             ).due_to(place)
+        folders.refuse_mounted(place)
         folders.take_away(place)
         with self._git.writing():
             listing = self._register.around(place)

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from reconciler.git import large_files
 from reconciler.git.commands import Git
-from reconciler.git.worktrees import Entry
+from reconciler.git.worktrees import AS_MADE, Entry
 from reconciler.model.errors import ChangedError
 from reconciler.model.names import Sha
 from reconciler.system.files import regular
@@ -25,6 +25,7 @@ from reconciler.workspaces.copies import Digests, plain
 
 RECIPE = "reconcile-recipe"
 FILL_TIMEOUT_S = 3600.0
+_DATE_BYTES = 8
 
 # A shared index would be written to the control git dir, where the worktree's own git does not look.
 _SPLIT = b"link"
@@ -91,6 +92,22 @@ def fill(git: Git, entry: Entry, commit: Sha, recipe: Recipe, lock: int) -> None
     run("read-tree", commit)
     _skip_outside(run, recipe)
     run("checkout-index", "--all", "--index", "--quiet")
+
+
+def keep_index(admin: Path) -> None:
+    """Keep a copy of the index that git wrote with the files of a new worktree: it says how each of them was.
+
+    Before it stands when that was written, in nanoseconds: by that git knows which files could have been changed right
+    after it looked at them, and reads those. The date of the copy itself is lost when a repository is copied.
+    """
+    index = admin / "index"
+    (admin / AS_MADE).write_bytes(index.stat().st_mtime_ns.to_bytes(_DATE_BYTES, "big") + index.read_bytes())
+
+
+def index_as_made(admin: Path) -> tuple[int, bytes]:
+    """That copy, and when the index was written. Raises OSError where there is none."""
+    with regular(admin / AS_MADE) as kept:
+        return int.from_bytes(kept.read(_DATE_BYTES), "big"), kept.read()
 
 
 def _skip_outside(run: Callable[..., Finished], recipe: Recipe) -> None:

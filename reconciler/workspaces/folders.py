@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from reconciler.model.errors import ChangedError, TemporaryError
+from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
+from reconciler.system.late import late
 
 Stamp = tuple[
     int, int, int, int, int
@@ -53,8 +55,17 @@ def contents(root: Path) -> Contents:
         elif not entry.is_dir(follow_symlinks=False):
             found = entry.stat(follow_symlinks=False)
             if _has_content(found):
-                files[relative] = _stamp(found)
+                files[relative] = stamp(found)
     return Contents(files=files, repositories=tuple(sorted(repositories)))
+
+
+def refuse_mounted(root: Path) -> None:
+    """Raise PermanentError where something is mounted below `root`: what is in it stands elsewhere too."""
+    inside = f"{os.path.realpath(root)}/"
+    mounted = (part.mountpoint for part in late("psutil").disk_partitions(all=True))
+    if found := next((point for point in mounted if point.startswith(inside)), None):
+        hint = f"umount {shlex.quote(found)}"
+        raise PermanentError(f"{root} can't be removed: something is mounted on {found}", hint=hint).due_to(Path(found))
 
 
 def take_away(root: Path, seen: Mapping[str, Stamp | None] | None = None) -> None:
@@ -72,6 +83,9 @@ def take_away(root: Path, seen: Mapping[str, Stamp | None] | None = None) -> Non
     except PermissionError:
         _make_writable(root)  # some caches (Go's) are made read-only on purpose
         removal.run()
+    except RecursionError as error:
+        what = f"{root} can't be removed: folders in it are nested too deeply"
+        raise PermanentError(what, hint=f"remove it: rm -rf {shlex.quote(str(root))}").due_to(root) from error
     if removal.left:
         raise ChangedError(f"{root / removal.left[0]} changed while {root} was being removed")
 
@@ -133,7 +147,7 @@ class _Removal:
         assert self._seen is not None
         if path not in self._seen:
             return False
-        before, now = self._seen[path], _stamp(found)
+        before, now = self._seen[path], stamp(found)
         if before is None or before == now:
             return True
         return found.st_ino in self._linked and before[:3] + before[4:] == now[:3] + now[4:]
@@ -167,5 +181,6 @@ def _has_content(found: os.stat_result) -> bool:
     return stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)
 
 
-def _stamp(found: os.stat_result) -> Stamp:
+def stamp(found: os.stat_result) -> Stamp:
+    """What changes with a file."""
     return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino

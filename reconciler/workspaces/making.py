@@ -11,7 +11,7 @@ from reconciler.git.worktrees import MADE, READY, WorktreeListing
 from reconciler.model.errors import ChangedError, PermanentError, TemporaryError
 from reconciler.model.names import Sha, TaskId, branch_of
 from reconciler.model.ports import Place
-from reconciler.workspaces import checkout, copies, snapshot
+from reconciler.workspaces import checkout, copies
 from reconciler.workspaces.branches import Branches
 from reconciler.workspaces.checkout import Recipe
 from reconciler.workspaces.stale_locks import clear
@@ -39,7 +39,7 @@ class Making:
         checkout.note(entry.admin, recipe)
         checkout.fill(self._git, entry, entry.head, recipe, lock)
         if not recipe.sparse:  # else it says of files that nobody is to look at them
-            snapshot.keep_index(entry.admin)
+            checkout.keep_index(entry.admin)
         copies.place(self._git.repository.main, place, recipe.copies)
         if self._register.entry(place).head != entry.head:
             raise ChangedError(f"{branch_of(task)} moved while its worktree was being made")

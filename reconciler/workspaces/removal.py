@@ -10,7 +10,7 @@ from msgspec import Struct
 from reconciler.git.commands import Git
 from reconciler.git.places import FoundWorktree
 from reconciler.git.refs import HEADS
-from reconciler.git.worktrees import AS_MADE, MADE, NESTED, Entry
+from reconciler.git.worktrees import MADE, NESTED, Entry
 from reconciler.model.errors import ChangedError, PermanentError
 from reconciler.model.names import Sha, TaskId, branch_of, is_sha
 from reconciler.model.observed import Salvage, WorktreeFault
@@ -61,6 +61,7 @@ class Removals(Struct, frozen=True, kw_only=True):
         seen = self._as_it_was(task, found, saved, lock) if unlocked == before else None
         if seen is None:
             raise ChangedError(f"{task}: {found.place} changed while it was being removed")
+        folders.refuse_mounted(found.place)
         for admin in found.admins:
             (admin / MADE).unlink(missing_ok=True)
         folders.take_away(found.place, seen)
@@ -108,7 +109,7 @@ class Removals(Struct, frozen=True, kw_only=True):
             heads=(*found.heads, *self._stashes(found)),
             branch=next(iter(others), None),
             recipe=checkout.recorded(found.admins),
-            as_made=next((admin / AS_MADE for admin in found.admins), None),
+            admin=next(iter(found.admins), None),
             whole=found.made,
         )
 

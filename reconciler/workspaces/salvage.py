@@ -84,7 +84,7 @@ class Salvages:
         """
         standing = folders.contents(work.place) if os.path.lexists(work.place) else Contents(files={})
         seen = Saved(salvage=None, standing=standing)
-        looks = (standing.digest, work, self._git.excludes)
+        looks = (standing.digest, work, snapshot.own_index(work), self._git.excludes)
         before, until = self._clean.pop(work.task, ((), 0.0))
         if before == looks and time.monotonic() < until and not self._lost(work):
             return seen

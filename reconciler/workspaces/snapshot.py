@@ -17,11 +17,9 @@ from reconciler.git import objects
 from reconciler.git.commands import Git
 from reconciler.git.refusals import UnusableTree
 from reconciler.git.tree_entries import SUBMODULE, of_beads
-from reconciler.git.worktrees import AS_MADE
-from reconciler.model.errors import ReconcileError
+from reconciler.model.errors import PermanentError, ReconcileError
 from reconciler.model.names import Sha, TaskId
-from reconciler.system import files
-from reconciler.workspaces import folders
+from reconciler.workspaces import checkout, folders
 from reconciler.workspaces.checkout import Recipe
 from reconciler.workspaces.folders import Contents, Stamp
 
@@ -32,6 +30,8 @@ _CONFIG = (
     *("core.splitIndex=false", "core.safecrlf=false", "core.sparseCheckout=false", "core.fsync=all"),
     # Nobody's settings decide by how little a file is known to be unchanged.
     *("core.trustctime=true", "core.checkStat=default", "core.ignoreStat=false", "core.untrackedCache=false"),
+    # A file that differs from another by case alone is another one, wherever the repository came from.
+    "core.ignoreCase=false",
 )
 
 
@@ -48,7 +48,7 @@ class Work(Struct, frozen=True, kw_only=True):
     heads: tuple[Sha, ...] = ()
     branch: str | None = None  # the full name of the branch that is checked out, where it is not the task's own
     recipe: Recipe = field(default_factory=Recipe)
-    as_made: Path | None = None  # a copy of the index with which its files were written
+    admin: Path | None = None  # its folder in the common git dir
     whole: bool = True
 
 
@@ -87,6 +87,12 @@ def take(git: Git, work: Work, lock: int, standing: Contents | None = None) -> S
         return Snapshot(tree=start, start=start, sight=seen)
     index.forget(seen.deleted)
     index.hash(seen.files)
+    if seen.files and (left := sorted(seen.files.keys() - index.listed())):
+        # It says so on a line and goes on: '.GIT', 'git~1' and the like.
+        raise PermanentError(
+            f"{work.place / left[0]} can't be saved: git keeps no file of that name",
+            hint="rename it, or move it out of the worktree",
+        ).due_to(work.place / left[0])
     if seen.gitlinks:
         covered = {folder for path in seen.files for folder in _folders_of(path)}
         index.put({path: sha for path, sha in seen.gitlinks.items() if path not in covered})
@@ -100,13 +106,12 @@ def sight(git: Git, work: Work, lock: int, standing: Contents) -> Sight:
     return index.look(index.listing(), standing)
 
 
-def keep_index(admin: Path) -> None:
-    """Keep a copy of the index that git wrote with the files of a new worktree: it says how each of them was."""
-    written_ns = (admin / "index").stat().st_mtime_ns
-    kept = admin / AS_MADE
-    kept.write_bytes((admin / "index").read_bytes())
-    # By this time git knows which files could have been changed right after it looked at them: those it reads.
-    os.utime(kept, ns=(written_ns, written_ns))
+def own_index(work: Work) -> Stamp | None:
+    """How the worktree's own index is; None where there is none. What is staged there counts although git ignores it."""
+    try:
+        return folders.stamp(os.lstat(work.admin / "index")) if work.admin else None
+    except FileNotFoundError:
+        return None
 
 
 def forget(git: Git, task: TaskId) -> None:
@@ -171,12 +176,11 @@ class _Index:
 
     def _load_as_made(self) -> bool:
         """The same, with how the files were when the worktree was made; False where that is not known."""
-        if not (self._work.start and self._work.as_made):
+        if not (self._work.start and self._work.admin):
             return False
         try:
-            with files.regular(self._work.as_made) as kept:
-                written_ns = os.fstat(kept.fileno()).st_mtime_ns
-                self._path.write_bytes(kept.read())
+            written_ns, index = checkout.index_as_made(self._work.admin)
+            self._path.write_bytes(index)
             self._run("read-tree", "--reset", self._work.start, inside=False)
             os.utime(self._path, ns=(written_ns, written_ns))
         except (OSError, ReconcileError):  # it is gone or damaged, or the commit is: that shows without it
@@ -191,6 +195,8 @@ class _Index:
             # Git looks into no folder that it takes for a submodule, even where it holds plain files only.
             self.forget(gitlinks)
             untracked = self.listed("--others", "--exclude-standard")
+        if ignored := found.files.keys() - tracked - untracked - self._work.recipe.copies.keys():
+            untracked = untracked | (ignored & self._staged())
         skipped = set(self._work.recipe.copies) - tracked
         counted = {path for path in tracked.union(untracked) - skipped if not of_beads(path)}
         missing = sorted(path for path in counted & tracked if path not in found.files)
@@ -203,7 +209,8 @@ class _Index:
 
     def forget(self, paths: Iterable[str]) -> None:
         """Take paths out of it."""
-        self._feed("update-index", "-z", "--index-info", lines=[f"0 {'0' * 40}\t{path}" for path in paths])
+        none = "0" * len(self._work.start or "0" * 40)
+        self._feed("update-index", "-z", "--index-info", lines=[f"0 {none}\t{path}" for path in paths])
 
     def put(self, gitlinks: Mapping[str, str]) -> None:
         """Put submodules back as they were."""
@@ -221,6 +228,12 @@ class _Index:
     def listed(self, *which: str) -> set[str]:
         """Paths that `git ls-files` names."""
         return set(_split(self._run("ls-files", "-z", *which)))
+
+    def _staged(self) -> set[str]:
+        """What stands in the worktree's own index; nothing where git can't read that."""
+        if own_index(self._work) is None or self._work.admin is None:
+            return set()
+        return set(_split(self._git.objects("ls-files", "-z", index=self._work.admin / "index", ok=(0, 128)).out))
 
     def listing(self) -> _Listing:
         """What it holds and what stands beside that, without reading any content."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,8 +45,9 @@ def kept(repo: GitRepo) -> Path:
 
 def as_if_made_slowly(repo: GitRepo) -> None:
     """As if each file had been written seconds before the index was: git reads what is as young as that."""
-    later_ns = kept(repo).stat().st_mtime_ns + 2_000_000_000
-    os.utime(kept(repo), ns=(later_ns, later_ns))
+    held = kept(repo).read_bytes()
+    later_ns = int.from_bytes(held[:8], "big") + 2_000_000_000
+    kept(repo).write_bytes(later_ns.to_bytes(8, "big") + held[8:])
 
 
 def written_in_place(file: Path) -> None:
@@ -150,7 +152,16 @@ def test_of_a_narrow_worktree_nothing_is_kept(repo: GitRepo, tmp_path: Path) -> 
     assert not kept(repo).exists()
 
 
-def test_the_copy_is_as_old_as_the_index_so_that_git_reads_what_is_younger(repo: GitRepo, tmp_path: Path) -> None:
-    made(repo, tmp_path / "trees")
+def test_a_copy_of_the_repository_knows_as_well_which_files_are_as_young_as_the_index(
+    repo: GitRepo, tmp_path: Path
+) -> None:
+    _, work = made(repo, tmp_path / "trees")
+    written_in_place(work / "file")
+    time.sleep(1.1)
+    shutil.copytree(repo.path, tmp_path / "copy", symlinks=True, copy_function=shutil.copyfile)
+    shutil.rmtree(repo.path)
+    (tmp_path / "copy").rename(repo.path)
 
-    assert kept(repo).stat().st_mtime_ns == (repo.common / "worktrees/x-1/index").stat().st_mtime_ns
+    saved = GitWorkspaces(repo.seam()).remove(TASK, Venue(root=str(tmp_path / "trees")))
+
+    assert saved and repo.git("show", f"{saved.commit}:file") == "otherwise"

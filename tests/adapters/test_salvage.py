@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -593,6 +594,79 @@ def test_a_folder_that_becomes_a_link_while_it_is_taken_away_leads_nowhere(repo,
     folders.take_away(work)
 
     assert not work.exists() and len(os.listdir(precious)) == 2
+
+
+def test_a_file_that_differs_by_case_alone_is_another_one_whatever_the_repository_says(repo, spaces, root, work):
+    repo.git("config", "core.ignoreCase", "true")
+    (work / "README").rename(work / "Readme")
+    repo.write({"Readme": "changed\n", "SRC/a.c": "beside\n"}, where=work)
+
+    content = saved(repo, spaces, root)
+
+    assert content["Readme"] == "changed\n" and content["SRC/a.c"] == "beside\n" and "README" not in content
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_what_was_staged_although_git_ignores_it_is_saved(repo, spaces, root, work, looked):
+    repo.write({"k.o": "precious\n", "other.o": "made\n"}, where=work)
+    if looked:  # and it was found that there was nothing to save
+        time.sleep(0.1)
+        assert saved(repo, spaces, root) is None
+
+    repo.git("add", "--force", "k.o", cwd=work)
+
+    assert saved(repo, spaces, root) == {**FILES, "k.o": "precious\n"}
+
+
+@pytest.mark.parametrize("name", [".GIT", "git~1", "src/.git "])
+def test_a_file_that_git_can_not_keep_keeps_its_worktree(repo, spaces, root, work, name):
+    repo.write({name: "precious\n"}, where=work)
+
+    with pytest.raises(PermanentError, match="git keeps no file of that name") as refused:
+        spaces.remove(TASK, Venue(root=root))
+
+    assert (work / name).read_text() == "precious\n" and "move it" in refused.value.hint
+
+
+def test_a_deletion_is_saved_in_a_repository_of_long_names(tmp_path):
+    repo = gitrepo.make(tmp_path, files={"a": "a\n", "b": "b\n"}, format="sha256")
+    spaces, root = GitWorkspaces(repo.seam()), str(tmp_path / "worktrees")
+    (made(repo, spaces, root) / "a").unlink()
+
+    assert saved(repo, spaces, root) == {"b": "b\n"}
+
+
+def test_what_is_mounted_in_a_worktree_is_left_and_named(repo, spaces, root, work):
+    repo.write({".gitignore": "shared\n", "../../outside/precious": "mine\n"}, where=work)
+    (work / "shared").mkdir()
+    outside = (work / "../../outside").resolve()
+    if subprocess.run(("mount", "--bind", outside, work / "shared"), stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with pytest.raises(PermanentError, match="mounted") as refused:
+            spaces.remove(TASK, Venue(root=root))
+        assert refused.value.hint == f"umount {work / 'shared'}" and (outside / "precious").read_text() == "mine\n"
+    finally:
+        subprocess.run(("umount", work / "shared"), check=True)
+    spaces.remove(TASK, Venue(root=root))
+
+    assert not work.exists() and (outside / "precious").exists()
+
+
+def test_folders_that_are_nested_too_deeply_are_named(repo, spaces, root, work):
+    place = work
+    fds = os.open(work, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=fds)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=fds)
+        os.close(fds)
+        fds = deeper
+    os.close(fds)
+
+    with pytest.raises(PermanentError, match="nested too deeply") as refused:
+        spaces.remove(TASK, Venue(root=root))
+
+    assert refused.value.hint == f"remove it: rm -rf {place}"
 
 
 def test_a_changed_copy_with_the_longest_of_names_is_kept(repo, spaces, root):
