@@ -673,6 +673,27 @@ BREAKS = (
         "tests/adapters/test_files_as_made.py",
     ),
     Break(
+        "a file that differs by case alone is not seen",
+        "reconciler/workspaces/snapshot.py",
+        '    "core.ignoreCase=false",\n',
+        "",
+        "tests/adapters/test_salvage.py",
+    ),
+    Break(
+        "what was staged although git ignores it is not seen",
+        "reconciler/workspaces/snapshot.py",
+        "            untracked = untracked | (ignored & self._staged())\n",
+        "            pass\n",
+        "tests/adapters/test_salvage.py",
+    ),
+    Break(
+        "what is mounted in a worktree goes with it",
+        "reconciler/workspaces/removal.py",
+        "        folders.refuse_mounted(found.place)\n",
+        "",
+        "tests/adapters/test_salvage.py",
+    ),
+    Break(
         "a watched manifest is what it was while its date is",
         "reconciler/cli/watch.py",
         "        return stamp_of(file.stat())\n",

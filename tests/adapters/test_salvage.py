@@ -654,19 +654,19 @@ def test_what_is_mounted_in_a_worktree_is_left_and_named(repo, spaces, root, wor
 
 
 def test_folders_that_are_nested_too_deeply_are_named(repo, spaces, root, work):
-    place = work
-    fds = os.open(work, os.O_RDONLY)
+    folder = os.open(work, os.O_RDONLY)
     for _ in range(1200):
-        os.mkdir("d", dir_fd=fds)
-        deeper = os.open("d", os.O_RDONLY, dir_fd=fds)
-        os.close(fds)
-        fds = deeper
-    os.close(fds)
+        os.mkdir("d", dir_fd=folder)
+        above, folder = folder, os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(above)
+    os.close(folder)
 
-    with pytest.raises(PermanentError, match="nested too deeply") as refused:
-        spaces.remove(TASK, Venue(root=root))
-
-    assert refused.value.hint == f"remove it: rm -rf {place}"
+    try:
+        with pytest.raises(PermanentError, match="nested too deeply") as refused:
+            spaces.remove(TASK, Venue(root=root))
+        assert refused.value.hint == f"remove it: rm -rf {work}"
+    finally:  # pytest could not remove it either
+        subprocess.run(("rm", "-rf", "--", work), check=True)
 
 
 def test_a_changed_copy_with_the_longest_of_names_is_kept(repo, spaces, root):
