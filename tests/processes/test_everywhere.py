@@ -141,6 +141,16 @@ def test_what_is_saved_is_saved_once_and_can_be_brought_back(nodes: Nodes):
     assert nodes.repo.content("restored/x-1-1:half.txt") == b"half\n"
 
 
+def test_what_was_staged_although_git_ignores_it_is_saved(nodes: Nodes):
+    ignores = "echo '*.o' > .gitignore; git add .gitignore; git commit -qm ignore"
+    nodes.over(
+        nodes.start("x-1", steps=sh(f"{ignores}; echo precious > 'k*.o'; echo made > b.o; git add -f -- 'k*.o'"))
+    )
+    saved = nodes.spaces.remove(X, nodes.venue)
+    assert saved and nodes.repo.content(f"{saved.commit}:k*.o") == b"precious\n"
+    assert "b.o" not in nodes.repo.git("ls-tree", "--name-only", saved.commit)
+
+
 def test_where_nothing_is_uncommitted_nothing_is_saved(nodes: Nodes):
     nodes.over(nodes.start("x-1", steps=sh("echo a > a; git add a; git commit -qm a")))
     assert nodes.spaces.salvage(X, nodes.venue) is None and nodes.spaces.remove(X, nodes.venue) is None
