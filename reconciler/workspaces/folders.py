@@ -62,7 +62,10 @@ def contents(root: Path) -> Contents:
 def refuse_mounted(root: Path) -> None:
     """Raise PermanentError where something is mounted below `root`: what is in it stands elsewhere too."""
     inside = f"{os.path.realpath(root)}/"
-    mounted = (part.mountpoint for part in late("psutil").disk_partitions(all=True))
+    try:
+        mounted = [part.mountpoint for part in late("psutil").disk_partitions(all=True)]
+    except OSError:  # without /proc nobody can say, and no worktree could ever go
+        return
     if found := next((point for point in mounted if point.startswith(inside)), None):
         hint = f"umount {shlex.quote(found)}"
         raise PermanentError(f"{root} can't be removed: something is mounted on {found}", hint=hint).due_to(Path(found))
