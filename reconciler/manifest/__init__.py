@@ -1,8 +1,8 @@
 """Manifests: what a user writes (`load`), and what was recorded of it (`Recorded`).
 
-* `documents` reads what users write, over `sources`, `yaml_text`, `model`, `inline` and `resolving`
-* `recorded` keeps it in the repository, in the `form` that `documents` ends in too
-* `schema` and `wording` say what each field means and allows; `findings` and `complaints` say what is wrong, and where
+* `documents`, `sources`, `yaml_text`, `model`, `inline`, `resolving`: what users write is read.
+* `recorded`, `form`: it is kept in the repository.
+* `schema`, `wording`: what each field means and allows. `findings`, `complaints`: what is wrong, and where.
 
 Only what reads users' files needs pydantic, which takes as long to import as the rest of the program together: every
 command reads recorded manifests, few read new ones.

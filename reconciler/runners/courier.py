@@ -199,8 +199,8 @@ class NodeCheckout:
             run("add", "--all", "--ignore-errors", "--", ".", env=env, cwd=self.tree, timeout=FETCH_S)
             if staged := self._staged(env):
                 how = ("add", "--force", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
-                env_of_it = {**env, "GIT_LITERAL_PATHSPECS": "1"}
-                run(*how, stdin=staged, env=env_of_it, cwd=self.tree, timeout=FETCH_S)
+                literal = {**env, "GIT_LITERAL_PATHSPECS": "1"}
+                run(*how, stdin=staged, env=literal, cwd=self.tree, timeout=FETCH_S)
         except Failed as error:  # what can be read is saved all the same
             unread = str(error)[-200:]
         tree = run("write-tree", env=env)
@@ -217,10 +217,10 @@ class NodeCheckout:
         return head, run("commit-tree", tree, *onto, stdin=b"work that was not committed\n", env=env)
 
     def _staged(self, env: dict[str, str]) -> bytes:
-        """What its agent has staged although git ignores it."""
+        """What its agent has staged although git ignores it. Raises Failed: then nobody knows."""
         own = os.path.join(self.tree, ".git", "index")
         how = ("ls-files", "-z", "--cached", "--ignored", "--exclude-standard")
-        listed = self.mirror.run(*how, env={**env, "GIT_INDEX_FILE": own}, cwd=self.tree, ok=(0, 128)).split("\0")
+        listed = self.mirror.run(*how, env={**env, "GIT_INDEX_FILE": own}, cwd=self.tree).split("\0")
         there = [path for path in listed if path and os.path.lexists(os.path.join(self.tree, path))]
         return "".join(path + "\0" for path in there).encode("utf-8", "surrogateescape")
 

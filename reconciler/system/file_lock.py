@@ -62,14 +62,15 @@ def hold(path: Path, most_s: float, *, mode: int = 0o600) -> int | None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Deleted between the two, another may stand there.
             if _stands(fd, path):
                 return fd
-            os.close(fd)  # it was deleted between the two, and another may stand there
         except BlockingIOError:
-            os.close(fd)
-            if time.monotonic() > deadline:
-                return None
-            time.sleep(0.005)
+            pass
+        os.close(fd)
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.005)
 
 
 def _stands(fd: int, path: Path) -> bool:

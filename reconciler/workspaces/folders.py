@@ -55,16 +55,18 @@ def contents(root: Path) -> Contents:
         elif not entry.is_dir(follow_symlinks=False):
             found = entry.stat(follow_symlinks=False)
             if _has_content(found):
-                files[relative] = stamp(found)
+                files[relative] = _stamp(found)
     return Contents(files=files, repositories=tuple(sorted(repositories)))
 
 
 def refuse_mounted(root: Path) -> None:
     """Raise PermanentError where something is mounted below `root`: what is in it stands elsewhere too."""
+    if not os.path.lexists(root):
+        return
     inside = f"{os.path.realpath(root)}/"
     try:
         mounted = [part.mountpoint for part in late("psutil").disk_partitions(all=True)]
-    except OSError:  # without /proc nobody can say, and no worktree could ever go
+    except FileNotFoundError:  # without /proc nobody can say, and no worktree could ever go
         return
     if found := next((point for point in mounted if point.startswith(inside)), None):
         hint = f"umount {shlex.quote(found)}"
@@ -150,7 +152,7 @@ class _Removal:
         assert self._seen is not None
         if path not in self._seen:
             return False
-        before, now = self._seen[path], stamp(found)
+        before, now = self._seen[path], _stamp(found)
         if before is None or before == now:
             return True
         return found.st_ino in self._linked and before[:3] + before[4:] == now[:3] + now[4:]
@@ -184,6 +186,5 @@ def _has_content(found: os.stat_result) -> bool:
     return stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)
 
 
-def stamp(found: os.stat_result) -> Stamp:
-    """What changes with a file."""
+def _stamp(found: os.stat_result) -> Stamp:
     return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino

@@ -58,7 +58,7 @@ class Removals(Struct, frozen=True, kw_only=True):
         again = self.look(task, str(found.place.parent))
         unlocked = replace(again, entries=tuple(_unlocked(entry) for entry in again.entries))
         before = replace(found, entries=tuple(_unlocked(entry) for entry in found.entries))
-        seen = self._as_it_was(task, found, saved, lock) if unlocked == before else None
+        seen = self._as_it_was(saved, lock) if unlocked == before else None
         if seen is None:
             raise ChangedError(f"{task}: {found.place} changed while it was being removed")
         folders.refuse_mounted(found.place)
@@ -66,15 +66,14 @@ class Removals(Struct, frozen=True, kw_only=True):
             (admin / MADE).unlink(missing_ok=True)
         folders.take_away(found.place, seen)
 
-    def _as_it_was(self, task: TaskId, found: FoundWorktree, saved: Saved, lock: int) -> dict[str, Stamp | None] | None:
+    def _as_it_was(self, saved: Saved, lock: int) -> dict[str, Stamp | None] | None:
         """Every file, with how it is where it counts; None when one that counts has changed since it was saved.
 
         What git ignores may have, which is asked only then.
         """
         if saved.sight is None:  # looked at this moment, and nothing was read since: everything counts
             return dict(saved.standing.files)
-        standing = folders.contents(found.place)
-        work = self.work(task, found)
+        work, standing = saved.work, folders.contents(saved.work.place)
         counts = {*saved.sight.files, *work.recipe.copies}
         if standing != saved.standing:
             if snapshot.sight(self.git, work, lock, standing) != saved.sight:

@@ -43,6 +43,7 @@ class Saved(Struct, frozen=True, kw_only=True):
     """What saving found, and the ref under which it is kept; no ref when there was nothing to save."""
 
     salvage: Salvage | None
+    work: Work
     standing: Contents  # what stood there when it was looked at first
     sight: Sight | None = None  # None where nothing had changed since it was looked at before
     kept_copies: copies.Digests = field(default_factory=dict)  # as they were: a sight is without them
@@ -83,7 +84,7 @@ class Salvages:
         Where nothing was to be saved before, and not one file has changed since, nothing is read again.
         """
         standing = folders.contents(work.place) if os.path.lexists(work.place) else Contents(files={})
-        seen = Saved(salvage=None, standing=standing)
+        seen = Saved(salvage=None, work=work, standing=standing)
         looks = (standing.digest, work, snapshot.own_index(work), self._git.excludes)
         before, until = self._clean.pop(work.task, ((), 0.0))
         if before == looks and time.monotonic() < until and not self._lost(work):

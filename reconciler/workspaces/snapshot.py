@@ -19,6 +19,8 @@ from reconciler.git.refusals import UnusableTree
 from reconciler.git.tree_entries import SUBMODULE, of_beads
 from reconciler.model.errors import PermanentError, ReconcileError
 from reconciler.model.names import Sha, TaskId
+from reconciler.system.files import Stamp as FileStamp
+from reconciler.system.files import stamp_of
 from reconciler.workspaces import checkout, folders
 from reconciler.workspaces.checkout import Recipe
 from reconciler.workspaces.folders import Contents, Stamp
@@ -106,10 +108,10 @@ def sight(git: Git, work: Work, lock: int, standing: Contents) -> Sight:
     return index.look(index.listing(), standing)
 
 
-def own_index(work: Work) -> Stamp | None:
+def own_index(work: Work) -> FileStamp | None:
     """How the worktree's own index is; None where there is none. What is staged there counts although git ignores it."""
     try:
-        return folders.stamp(os.lstat(work.admin / "index")) if work.admin else None
+        return stamp_of(os.lstat(work.admin / "index")) if work.admin else None
     except FileNotFoundError:
         return None
 
@@ -231,9 +233,10 @@ class _Index:
 
     def _staged(self) -> set[str]:
         """What stands in the worktree's own index; nothing where git can't read that."""
-        if own_index(self._work) is None or self._work.admin is None:
+        index = self._work.admin / "index" if self._work.admin else None
+        if index is None or not index.is_file():  # git would wait for a pipe
             return set()
-        return set(_split(self._git.objects("ls-files", "-z", index=self._work.admin / "index", ok=(0, 128)).out))
+        return set(_split(self._git.objects("ls-files", "-z", index=index, ok=(0, 128)).out))
 
     def listing(self) -> _Listing:
         """What it holds and what stands beside that, without reading any content."""
